@@ -1,0 +1,1 @@
+"""The virtual rack: servers, switches, BMCs and cloud endpoints on one machine."""
