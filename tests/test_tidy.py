@@ -1,0 +1,112 @@
+"""The code base holds itself to its own rules: small modules, bounded waits, no dead files, true pages."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("cluster", "provisioners", "chaos", "reports", "steps", "lab")
+MODULES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))
+MAX_MODULE_LINES = 500
+MAX_FUNCTION_LINES = 70
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MAX_MODULE_LINES, f"{relative(path)} has {lines} lines; split it by idea"
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{relative(path)}: {node.name} has {length} lines"
+
+
+def _name(call: ast.Call) -> str:
+    return ast.unparse(call.func)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_every_wait_is_bounded(path: Path) -> None:
+    """A loop that sleeps names its deadline or counts; a child process or request has a timeout."""
+    for function in ast.walk(tree(path)):
+        if isinstance(function, ast.While):
+            text = ast.unparse(function)
+            if "sleep(" in text or re.search(r"\.wait\(", text):
+                bounded = re.search(r"deadline|monotonic|until|stop|remaining", text)
+                assert bounded, f"{relative(path)}:{function.lineno}: a loop that waits without a deadline"
+        if isinstance(function, ast.Call) and _name(function) in {
+            "subprocess.run",
+            "subprocess.check_output",
+            "subprocess.check_call",
+            "urllib.request.urlopen",
+        }:
+            words = {k.arg for k in function.keywords}
+            assert "timeout" in words or None in words, (
+                f"{relative(path)}:{function.lineno}: {_name(function)} without a timeout"
+            )
+
+
+def test_no_module_is_dead() -> None:
+    """Every module is imported somewhere, run as a program, or loaded by name."""
+    everything = [*MODULES, ROOT / "conftest.py", *(ROOT / "tests").rglob("*.py")]
+    text = {p: p.read_text(encoding="utf-8") for p in everything}
+    other_text = "\n".join(
+        p.read_text(encoding="utf-8")
+        for p in [*ROOT.glob("*.toml"), ROOT / "Makefile", *(ROOT / "docs").rglob("*.md")]
+    )
+    for path in MODULES:
+        if path.name in {"__init__.py", "__main__.py"}:
+            continue
+        stem = path.stem
+        dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        used = any(
+            other != path and re.search(rf"\b{re.escape(stem)}\b", body) for other, body in text.items()
+        )
+        assert used or dotted in other_text, f"nothing uses {relative(path)}"
+
+
+def _tracked() -> list[Path]:
+    listing = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    if listing.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [ROOT / line for line in listing.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+def test_pages_point_at_things_that_exist() -> None:
+    for page in (p for p in _tracked() if p.suffix == ".md"):
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            if "://" in target or target.startswith("mailto:"):
+                continue
+            assert (page.parent / target).exists(), f"{relative(page)} points at {target}, which is not there"
+
+
+def test_features_hold_no_private_numbers_or_code_words() -> None:
+    for path in (ROOT / "features").rglob("*.feature"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            where = f"{relative(path)}:{number}"
+            assert not re.search(r"\b\d{1,3}(\.\d{1,3}){3}\b", line), f"{where}: an address in a feature"
+            assert not re.search(r"\b[a-z]+_[a-z_]+\b|\(\)|==", line), f"{where}: a code word in a feature"
+
+
+def test_nothing_is_skipped_without_a_reason() -> None:
+    for path in (ROOT / "tests").rglob("*.py"):
+        for call in (n for n in ast.walk(tree(path)) if isinstance(n, ast.Call)):
+            if _name(call) in {"pytest.skip", "pytest.mark.skip"}:
+                assert call.args or call.keywords, f"{relative(path)}:{call.lineno}: a skip without a reason"
