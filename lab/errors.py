@@ -7,5 +7,5 @@ class LabError(Exception):
     """The rack cannot do what was asked; the message says what, where and what was expected."""
 
 
-class LabTimeout(LabError):
+class DeadlineError(LabError):
     """Something did not happen before its deadline; the message names the deadline."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.errors import LabError, LabTimeout
+from lab.errors import DeadlineError, LabError
 from lab.paths import State
 
 # In the environment of everything that the rack starts: `down` finds by it what a killed `up` left.
@@ -50,7 +50,7 @@ def listening(address: str, port: int) -> bool:
 
 
 def start_time(pid: int) -> str | None:
-    """Start time of a live process in clock ticks since boot; None if there is none (zombies count as none)."""
+    """Start time of a live process in clock ticks since boot; None if there is none (or a zombie)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
@@ -60,7 +60,7 @@ def start_time(pid: int) -> str | None:
 
 
 def pid_of(state: State, name: str) -> int | None:
-    """Pid of a daemon that lives; None when it does not (the pid may have been reused: start times differ)."""
+    """Pid of a daemon that lives, else None. A reused pid is told by its start time."""
     try:
         pid, _, started = (state.pids / name).read_text(encoding="utf-8").partition(" ")
     except OSError:
@@ -75,7 +75,7 @@ def alive(state: State, name: str) -> bool:
 def start(state: State, daemon: Daemon) -> bool:
     """Start a daemon unless it lives, and wait until it is ready. True if it was started.
 
-    Raises LabError when it ends at once, LabTimeout when it is not ready by its deadline; both quote its log.
+    Raises LabError when it ends at once, DeadlineError when it is not ready in time; both quote its log.
     """
     if alive(state, daemon.name):
         return False
@@ -102,8 +102,7 @@ def launch(state: State, daemon: Daemon) -> subprocess.Popen[bytes]:
                 list(daemon.argv), stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
                 start_new_session=True, env=environment, cwd=daemon.cwd)
     except FileNotFoundError as error:
-        raise LabError(f"{daemon.name}: cannot run {daemon.argv[0]}: {error.strerror}; is its package installed?"
-                       ) from error
+        raise LabError(f"{daemon.name}: cannot run {daemon.argv[0]}: is its package installed?") from error
     (state.pids / daemon.name).write_text(f"{child.pid} {start_time(child.pid)}", encoding="utf-8")
     return child
 
@@ -117,7 +116,7 @@ def _wait_ready(state: State, daemon: Daemon, child: subprocess.Popen[bytes]) ->
         if daemon.ready():
             return
         time.sleep(POLL_S)
-    raise LabTimeout(f"{daemon.name} was not ready within {daemon.ready_deadline_s:.0f} s; "
+    raise DeadlineError(f"{daemon.name} was not ready within {daemon.ready_deadline_s:.0f} s; "
                      f"its log says: {_tail(state, daemon.name)}")
 
 
@@ -170,15 +169,17 @@ def _reap(pid: int) -> None:
 
 def run(argv: Sequence[str], *, deadline_s: float = 30.0, check: bool = True,
         stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end. Raises LabError with what it said when it fails, LabTimeout when it is late."""
+    """Run a command to its end. Raises LabError with what it said when it fails, DeadlineError
+    when it is late."""
     try:
         done = subprocess.run(list(argv), input=stdin, capture_output=True, text=True,
                               timeout=deadline_s, check=False)
     except FileNotFoundError as error:
         raise LabError(f"cannot run {argv[0]}: {error.strerror}; is its package installed?") from error
     except subprocess.TimeoutExpired as error:
-        raise LabTimeout(f"`{' '.join(argv[:4])}` was not done within {deadline_s:.0f} s") from error
+        raise DeadlineError(f"`{' '.join(argv[:4])}` was not done within {deadline_s:.0f} s") from error
     if check and done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise LabError(f"`{' '.join(argv[:6])}` failed ({done.returncode}): {said[-1] if said else 'no message'}")
+        last = said[-1] if said else "no message"
+        raise LabError(f"`{' '.join(argv[:6])}` failed ({done.returncode}): {last}")
     return done

@@ -153,7 +153,8 @@ class Rack:
         for server in self.server:
             if server.name == name:
                 return server
-        raise LabError(f"no server {name!r} in the rack, expected one of {', '.join(s.name for s in self.server)}")
+        known = ", ".join(server.name for server in self.server)
+        raise LabError(f"no server {name!r} in the rack, expected one of {known}")
 
     def number(self, server: Server) -> int:
         """Place of a server in the rack, counted from 1."""
@@ -232,9 +233,10 @@ def _check(rack: Rack, file: str) -> None:
     for server in rack.server:
         for port in PORTS:
             if not MAC.fullmatch(server.mac(port)):
-                raise LabError(f"{file}: {server.name}.{port} = {server.mac(port)!r}, expected a MAC in lower case")
+                raise LabError(f"{file}: {server.name}.{port} = {server.mac(port)!r}, "
+                               "expected a MAC in lower case")
             if len(server.tap(port)) > 15:
-                raise LabError(f"{file}: server name {server.name!r} is too long, expected at most 13 letters")
+                raise LabError(f"{file}: server name {server.name!r} is over 13 letters")
     for name, vlan in rack.vlans.items():
         _inside(file, f"vlans.{name}.controller", vlan.controller, vlan.subnet)
         if not 1 <= vlan.id <= 4094:
@@ -244,7 +246,8 @@ def _check(rack: Rack, file: str) -> None:
         _inside(file, key, address, rack.oob.subnet)
     _unique(file, "address", list(_oob_addresses(rack).values()))
     _unique(file, "MAC", [server.mac(port) for server in rack.server for port in PORTS])
-    _unique(file, "server", [value for server in rack.server for value in (server.name, server.uuid, server.serial)])
+    _unique(file, "server", [value for server in rack.server
+                             for value in (server.name, server.uuid, server.serial)])
     _unique(file, "VLAN id", [str(vlan.id) for vlan in rack.vlans.values()])
 
 
