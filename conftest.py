@@ -1,0 +1,192 @@
+"""Options and fixtures of a run: ties the site file to the cluster, the cluster to the steps, the steps to the report.
+
+Everything here is inert when no feature is run, so that `pytest tests` needs neither a site nor a rack.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.cluster import Cluster
+from cluster.errors import RackproofError, SiteError
+from cluster.site import Site, load
+from reports import plugin as reporting
+from reports.evidence import Run
+from steps import modes
+from steps.phases import Phases
+
+pytest_plugins = [
+    "reports.plugin",
+    "steps.collect",
+    "steps.common",
+    "steps.phase0_preflight",
+    "steps.phase1_base_install",
+    "steps.phase2_network",
+    "steps.network_drills",
+]
+
+ROOT = Path(__file__).resolve().parent
+ENTERED = "RACKPROOF_ENTERED"
+UP_DEADLINE_S = 900
+site_key = pytest.StashKey[Site]()
+phases_key = pytest.StashKey[Phases]()
+run_key = pytest.StashKey[Run]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("rackproof", "the cluster under test")
+    group.addoption("--site", default="sites/lab.toml", help="the site file (default: %(default)s)")
+    group.addoption(
+        "--provision",
+        choices=["missing", "never", "plan"],
+        help="provision what is missing (default), only look, or print the changes and touch nothing",
+    )
+    group.addoption("--chaos", action=argparse_flag(), default=None, help="break things, or do not")
+    group.addoption("--wipe", action="append", default=[], metavar="SERIAL", help="this drive may be erased")
+    group.addoption("--medium", choices=["bmc", "usb"], default="bmc", help="how servers get the installer")
+    group.addoption("--usb-device", metavar="PATH", help="with --medium usb: the stick to write, or a file")
+    group.addoption("--rollback", type=int, metavar="PHASE", help="undo what a phase changed, and stop")
+    group.addoption("--chaos-seed", type=int, metavar="N", help="draw the victims as run N did")
+
+
+def argparse_flag() -> type:
+    from argparse import BooleanOptionalAction
+
+    return BooleanOptionalAction
+
+
+def runs_features(config: pytest.Config) -> bool:
+    """Whether a path under features/ was asked for on the command line."""
+    features = ROOT / "features"
+    paths = [Path(str(arg).split("::")[0]) for arg in config.args]
+    return any((config.invocation_params.dir / path).resolve().is_relative_to(features) for path in paths)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Makes the machines exist and enters their network, where the site file says how; once."""
+    if not runs_features(config) or config.option.collectonly or config.option.help:
+        return None
+    try:
+        site = load(Path(config.getoption("--site")))
+    except SiteError as error:
+        raise pytest.UsageError(str(error)) from None
+    if site.rack is None or os.environ.get(ENTERED):
+        return None
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        capture.suspend_global_capture(in_=True)
+    if site.rack.up:
+        _make_machines_exist(site.rack.up)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    prefix = shlex.split(site.rack.enter or "")
+    command = [*prefix, sys.executable, "-m", "pytest", *map(str, config.invocation_params.args)]
+    try:
+        os.execvpe(command[0], command, {**os.environ, ENTERED: "1"})  # noqa: S606 - the prefix is the site's own
+    except OSError as error:
+        raise pytest.UsageError(
+            f"{config.getoption('--site')}: rack.enter = {site.rack.enter!r}: cannot be run: {error}"
+        ) from None
+
+
+def _make_machines_exist(command: str) -> None:
+    argv = shlex.split(command)
+    if argv[0] == "python":
+        argv[0] = sys.executable
+    try:
+        done = subprocess.run(argv, cwd=ROOT, check=False, timeout=UP_DEADLINE_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise pytest.UsageError(f"rack.up = {command!r} did not finish: {error}") from None
+    if done.returncode != 0:
+        raise pytest.UsageError(f"rack.up = {command!r} ended with status {done.returncode}; see above")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not runs_features(config):
+        return
+    try:
+        site = load(Path(config.getoption("--site")))
+    except SiteError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[site_key] = site
+    modes.settle(config.option, protected=site.protected)
+    if config.option.collectonly:
+        return
+    cluster = Cluster(site)
+    run = reporting.open_run(
+        config, site=site.name, kind=site.kind, seed=config.option.chaos_seed, secrets=cluster.secrets.values
+    )
+    cluster.observer = run.transcript
+    config.stash[run_key] = run
+    config.stash[phases_key] = Phases(cluster, modes.Mode.of(config.option), run)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not runs_features(config) or config.option.chaos:
+        return
+    broken = [item for item in items if item.get_closest_marker("drill") or item.get_closest_marker("rollback")]
+    if broken:
+        config.hook.pytest_deselected(items=broken)
+        items[:] = [item for item in items if item not in broken]
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """`--provision plan` and `--rollback` print or undo, and run no scenario."""
+    phases = session.config.stash.get(phases_key, None)
+    if phases is None or session.config.option.collectonly:
+        return None
+    try:
+        if session.config.option.provision == "plan":
+            phases.print_plan()
+            return True
+        if session.config.option.rollback is not None:
+            phases.roll_back(session.config.option.rollback)
+            return True
+        phases.heal_what_is_left()
+    except RackproofError as error:
+        raise pytest.UsageError(str(error)) from None
+    return None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    phases = config.stash.get(phases_key, None)
+    if phases is not None:
+        phases.cluster.close()
+
+
+@pytest.fixture(scope="session")
+def site(pytestconfig: pytest.Config) -> Site:
+    """The cluster that was ordered."""
+    return pytestconfig.stash[site_key]
+
+
+@pytest.fixture(scope="session")
+def phases(pytestconfig: pytest.Config) -> Phases:
+    """Which phase stands, which fell, and what was last seen of each."""
+    return pytestconfig.stash[phases_key]
+
+
+@pytest.fixture(scope="session")
+def cluster(phases: Phases) -> Iterator[Cluster]:
+    """The cluster under test; connections open when first used."""
+    yield phases.cluster
+
+
+@pytest.fixture
+def evidence(pytestconfig: pytest.Config) -> Run:
+    """The record of this run; what is written to it is on disk at once."""
+    return pytestconfig.stash[run_key]
+
+
+@pytest.fixture
+def notes() -> dict[str, object]:
+    """What the steps of one scenario hand to each other."""
+    return {}

@@ -1,0 +1,1 @@
+"""From a sentence to a call; no logic worth a unit test."""
