@@ -1,0 +1,275 @@
+"""What must hold between the keys of a site file: references resolve, nothing exists twice, addresses lie where they should."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from cluster.site_errors import Problem
+from cluster.targets import TARGETS
+from cluster.units import UnitError
+
+if TYPE_CHECKING:
+    from cluster.site import Site
+    from cluster.site_models import Network
+
+Check = Callable[["Site"], Iterator[Problem]]
+
+
+def problems(site: Site) -> list[Problem]:
+    """Every problem between keys, in a stable order; empty when the site is sound."""
+    return [problem for check in CHECKS for problem in check(site)]
+
+
+def _networks(site: Site) -> Iterator[Problem]:
+    for name, network in site.networks.items():
+        key = f"networks.{name}"
+        if network.role in ("guest", "host") and network.id is None:
+            yield Problem(f"{key}.id", None, f"missing; expected a VLAN id for a {network.role} network")
+        if network.gateway is not None:
+            yield from _host_address(f"{key}.gateway", network.gateway, name, network)
+    for role, most in (("host", "exactly one"), ("ring", "at most one"), ("oob", "at most one")):
+        names = [name for name, network in site.networks.items() if network.role == role]
+        if len(names) > 1 or (role == "host" and not names):
+            listed = ", ".join(names) or "none"
+            yield Problem("networks", None, f"expected {most} network with role = '{role}', found {listed}")
+    for (one, first), (other, second) in combinations(site.networks.items(), 2):
+        if first.subnet.overlaps(second.subnet):
+            yield Problem(
+                f"networks.{other}.subnet",
+                repr(str(second.subnet)),
+                f"expected a subnet that overlaps no other; it overlaps networks.{one} ({first.subnet})",
+            )
+        if first.id is not None and first.id == second.id:
+            yield Problem(
+                f"networks.{other}.id",
+                str(second.id),
+                f"expected a VLAN id of its own; networks.{one} ({first.role}) has it",
+            )
+
+
+def _host_address(key: str, address: IPv4Address, name: str, network: Network) -> Iterator[Problem]:
+    subnet: IPv4Network = network.subnet
+    if address not in subnet:
+        yield Problem(key, repr(str(address)), f"expected an address in networks.{name} ({subnet})")
+    elif subnet.prefixlen < 31 and address in (subnet.network_address, subnet.broadcast_address):
+        yield Problem(
+            key,
+            repr(str(address)),
+            f"expected a host's address in networks.{name} ({subnet}), not its network or broadcast address",
+        )
+
+
+def _named_network(site: Site, role: str) -> tuple[str, Network] | None:
+    return next(((name, network) for name, network in site.networks.items() if network.role == role), None)
+
+
+def _addresses(site: Site) -> Iterator[Problem]:
+    host, ring, oob = (_named_network(site, role) for role in ("host", "ring", "oob"))
+    for node in site.nodes:
+        key = f"node.{node.name}"
+        if host is not None:
+            yield from _host_address(f"{key}.address", node.address, *host)
+        if oob is not None:
+            yield from _host_address(f"{key}.bmc.address", node.bmc.address, *oob)
+        if ring is not None and node.ring is not None:
+            yield from _host_address(f"{key}.ring.address", node.ring.address, *ring)
+        if ring is not None and node.ring is None:
+            yield Problem(
+                f"{key}.ring",
+                None,
+                f"missing; expected mac and address, because networks.{ring[0]} is a ring",
+            )
+        if ring is None and node.ring is not None:
+            yield Problem(f"{key}.ring", None, "expected a network with role = 'ring', found none")
+    if oob is not None:
+        for switch in site.switches:
+            yield from _host_address(f"switch.{switch.name}.address", switch.address, *oob)
+
+
+def _twice(what: str, entries: Iterator[tuple[str, str]]) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for key, value in entries:
+        if value in seen:
+            yield Problem(key, repr(value), f"expected {what} of its own; {seen[value]} has it")
+        seen.setdefault(value, key)
+
+
+def _duplicates(site: Site) -> Iterator[Problem]:
+    nodes = [(f"node.{node.name}", node) for node in site.nodes]
+
+    def addresses() -> Iterator[tuple[str, str]]:
+        for name, network in site.networks.items():
+            if network.gateway is not None:
+                yield f"networks.{name}.gateway", str(network.gateway)
+        for switch in site.switches:
+            yield f"switch.{switch.name}.address", str(switch.address)
+        for key, node in nodes:
+            yield f"{key}.address", str(node.address)
+            yield f"{key}.bmc.address", str(node.bmc.address)
+            if node.ring is not None:
+                yield f"{key}.ring.address", str(node.ring.address)
+
+    def macs() -> Iterator[tuple[str, str]]:
+        for key, node in nodes:
+            yield from ((f"{key}.links[{i}].mac", link.mac) for i, link in enumerate(node.links))
+            if node.ring is not None:
+                yield f"{key}.ring.mac", node.ring.mac
+
+    def drives() -> Iterator[tuple[str, str]]:
+        for key, node in nodes:
+            yield from ((f"{key}.boot_drives[{i}]", serial) for i, serial in enumerate(node.boot_drives))
+            yield from ((f"{key}.data_drives[{i}]", serial) for i, serial in enumerate(node.data_drives))
+
+    def ports() -> Iterator[tuple[str, str]]:
+        for key, node in nodes:
+            for i, link in enumerate(node.links):
+                yield f"{key}.links[{i}].port", f"{link.switch} {link.port}"
+
+    numbered = [(f"node[{i}].name", node.name) for i, node in enumerate(site.nodes)]
+    yield from _twice("a name", iter(numbered))
+    yield from _twice("a name", iter([(f"switch[{i}].name", s.name) for i, s in enumerate(site.switches)]))
+    yield from _twice("a serial number", ((f"{key}.serial", node.serial) for key, node in nodes))
+    yield from _twice("an address", addresses())
+    yield from _twice("a MAC address", macs())
+    yield from _twice("a serial number", drives())
+    yield from _twice("a switch port", ports())
+
+
+def _nodes(site: Site) -> Iterator[Problem]:
+    if not site.nodes:
+        yield Problem("node", None, "expected at least one [[node]] table")
+    known = [switch.name for switch in site.switches]
+    for node in site.nodes:
+        key = f"node.{node.name}"
+        if len(node.links) < 2:
+            yield Problem(
+                f"{key}.links",
+                None,
+                f"expected two links or more for {site.bond.name}, found {len(node.links)}",
+            )
+        for i, link in enumerate(node.links):
+            if link.switch not in known:
+                yield Problem(
+                    f"{key}.links[{i}].switch",
+                    repr(link.switch),
+                    f"expected the name of a [[switch]]: {', '.join(known) or 'there is none'}",
+                )
+        for kind, drives, ordered in (
+            ("boot_drives", node.boot_drives, site.hardware.boot_drives.count),
+            ("data_drives", node.data_drives, site.hardware.data_drives.count),
+        ):
+            if len(drives) != ordered:
+                yield Problem(
+                    f"{key}.{kind}",
+                    None,
+                    f"expected {ordered} serial numbers as hardware.{kind}.count orders, found {len(drives)}",
+                )
+
+
+def _targets(site: Site) -> Iterator[Problem]:
+    for name, text in site.relax.items():
+        key = f"relax.{name}"
+        target = TARGETS.get(name)
+        if target is None:
+            near = difflib.get_close_matches(name, TARGETS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(TARGETS)}"
+            yield Problem(key, repr(text), f"unknown target; {hint}")
+            continue
+        try:
+            value = target.parse(text)
+        except UnitError as error:
+            yield Problem(key, repr(text), str(error))
+            continue
+        if not target.easier(value):
+            yield Problem(
+                key, repr(text), f"expected less than the target asks ({target.relation} {target.default})"
+            )
+    if site.kind == "acceptance":
+        for name in site.relax:
+            yield Problem(
+                f"relax.{name}",
+                repr(site.relax[name]),
+                "expected no relaxed target where kind = 'acceptance'; write kind = 'rehearsal'",
+            )
+        if site.rack is not None:
+            yield Problem(
+                "rack", None, "expected no [rack] where kind = 'acceptance': it is for ordered hardware"
+            )
+
+
+def _references(site: Site) -> Iterator[Problem]:
+    """References to parameters stay below the site's own path, and to networks name one that exists."""
+    for key, name in site.ssm_references():
+        if not name.startswith(site.aws.root + "/"):
+            yield Problem(key, repr(f"ssm:{name}"), f"expected a parameter below aws.root, {site.aws.root}/")
+    named: list[tuple[str, str | None]] = []
+    if site.ceph is not None:
+        named += [
+            ("ceph.public_network", site.ceph.public_network),
+            ("ceph.cluster_network", site.ceph.cluster_network),
+        ]
+    if site.corosync is not None:
+        named += [(f"corosync.links[{i}]", link) for i, link in enumerate(site.corosync.links)]
+    if site.backup is not None:
+        named.append(("backup.server_network", site.backup.server_network))
+    if site.monitoring is not None:
+        named.append(("monitoring.prometheus_network", site.monitoring.prometheus_network))
+    if site.weka is not None:
+        named.append(("weka.network", site.weka.network))
+    for key, network in named:
+        if network is not None and network not in site.networks:
+            yield Problem(key, repr(network), f"expected the name of a network: {', '.join(site.networks)}")
+
+
+def _bond(site: Site) -> Iterator[Problem]:
+    bond = site.bond
+    if bond.name == site.bridge.name:
+        yield Problem("bridge.name", repr(site.bridge.name), "expected another name than bond.name")
+    if bond.miimon == 0 and bond.arp_interval == 0:
+        yield Problem(
+            "bond.miimon", "'0 s'", "expected a time, or bond.arp_interval: without either no fault is seen"
+        )
+    if bond.miimon and bond.arp_interval:
+        yield Problem("bond.arp_interval", None, "expected either bond.miimon or bond.arp_interval, not both")
+    if bond.arp_interval and not bond.arp_targets:
+        yield Problem("bond.arp_targets", None, "missing; expected the addresses that ARP monitoring asks")
+    if bond.arp_interval and bond.mode in ("802.3ad", "balance-tlb", "balance-alb"):
+        yield Problem(
+            "bond.arp_interval", None, f"expected none: the kernel has no ARP monitoring in mode {bond.mode}"
+        )
+
+
+def _shares(site: Site) -> Iterator[Problem]:
+    if site.ceph is not None and site.ceph.pools:
+        total = sum(pool.share for pool in site.ceph.pools.values())
+        if total > 1 + 1e-9:
+            yield Problem("ceph.pools", None, f"expected shares that add up to 1 at most, found {total:.4g}")
+        for name, pool in site.ceph.pools.items():
+            if pool.min_size > pool.size:
+                yield Problem(
+                    f"ceph.pools.{name}.min_size", str(pool.min_size), f"expected at most size, {pool.size}"
+                )
+    if site.gpu is not None:
+        for key, given in (("gpu.lxc_gpus", site.gpu.lxc_gpus), ("gpu.vm_gpus", site.gpu.vm_gpus)):
+            if given and len(given) != len(site.nodes):
+                yield Problem(
+                    key,
+                    None,
+                    f"expected one number for each of the {len(site.nodes)} nodes, found {len(given)}",
+                )
+
+
+CHECKS: tuple[Check, ...] = (
+    _networks,
+    _nodes,
+    _addresses,
+    _duplicates,
+    _bond,
+    _targets,
+    _references,
+    _shares,
+)

@@ -1,0 +1,168 @@
+"""The tables of a site file for what runs on the cluster. Each may be left out; what is left out is not ordered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cluster.site_types import (
+    Boolean,
+    Bucket,
+    HttpsUrl,
+    Integer,
+    Line,
+    Model,
+    Number,
+    Rate,
+    Seconds,
+    Share,
+    Size,
+)
+
+Count = Annotated[Integer, Field(ge=0)]
+Positive = Annotated[Integer, Field(gt=0)]
+Ratio = Annotated[Number, Field(gt=0, le=1)]
+
+
+class Gpu(Model):
+    """Graphics cards of each node and how they are shared out."""
+
+    model: Line = Field(description="model of the board as the driver reports it")
+    boards: Positive = Field(description="boards in each node")
+    gpus_per_board: Positive = Field(description="GPUs on one board; each is a device of its own")
+    memory_per_gpu: Size = Field(description="memory of one GPU")
+    partitioning: Literal["none", "passthrough", "vgpu", "mig", "auto"] = Field(
+        description="how a GPU reaches guests; auto: mig where the card has it, else whole GPUs"
+    )
+    mig_profile: Line | None = Field(None, description='MIG profile ordered, such as "3g.20gb"')
+    mig_instances: Positive | None = Field(None, description="MIG instances ordered for each board")
+    lxc_share: Share | None = Field(None, description="share of the GPUs that containers get, such as 2/3")
+    lxc_gpus: tuple[Count, ...] = Field((), description="whole GPUs for containers, one number a node")
+    vm_gpus: tuple[Count, ...] = Field((), description="whole GPUs for virtual machines, one number a node")
+    driver: Literal["data-center", "vgpu-manager"] = Field("data-center", description="driver on the hosts")
+    driver_min: Line | None = Field(None, description="oldest driver release that is accepted")
+
+
+class Pool(Model):
+    """One Ceph pool."""
+
+    share: Ratio = Field(
+        description="part of the capacity, 0 to 1 (a weight for the autoscaler, not a limit)"
+    )
+    capacity: Size | None = Field(None, description="capacity that the order writes beside the share")
+    application: Literal["rbd", "cephfs", "rgw"] = Field(description="what uses the pool")
+    size: Positive = Field(3, description="replicas")
+    min_size: Positive = Field(2, description="replicas without which input and output stop")
+    pg_num: Positive | None = Field(None, description="placement groups; left out: the autoscaler decides")
+
+
+class Ceph(Model):
+    """The storage cluster."""
+
+    release: Line = Field(description='release by its name, such as "squid"')
+    failure_domain: Literal["osd", "host", "rack"] = Field("host", description="what replicas never share")
+    public_network: Line = Field(description="name of the network that clients use")
+    cluster_network: Line = Field(description="name of the network that replicas use")
+    usable: Size | None = Field(None, description="usable capacity that was promised")
+    nearfull_ratio: Ratio = Field(0.85, description="fill at which Ceph warns")
+    down_out_interval: Seconds = Field(600.0, description="wait before a dead OSD's data is placed elsewhere")
+    osd_memory_target: Size = Field(4 * 2**30, description="memory of one OSD")
+    osd_recovery: Seconds | None = Field(
+        None, description="time in which the loss of an OSD was promised to be rebalanced"
+    )
+    rebuild_after_host_loss: Boolean = Field(
+        False, description="data of a dead host was promised to be placed elsewhere"
+    )
+    latency_p95: Seconds | None = Field(
+        None, description="95th percentile of latency promised, faults included"
+    )
+    pools: dict[str, Pool] = Field({}, description="pools by name")
+
+
+class Corosync(Model):
+    """The cluster's membership layer."""
+
+    transport: Literal["knet", "udp", "udpu"] = Field("knet", description="transport")
+    links: tuple[Line, ...] = Field(description="names of the networks of link 0, 1, ... in this order")
+    token: Seconds = Field(3.0, description="time without a token after which a node counts as lost")
+
+
+class Ha(Model):
+    """High availability and fencing."""
+
+    fencing: Literal["watchdog", "redfish", "hardware", "both"] = Field(
+        description="how a lost node is fenced"
+    )
+    power_action: Literal["ForceOff", "ForceRestart", "GracefulShutdown"] = Field(
+        "ForceOff", description="Redfish action where a node is powered off on purpose"
+    )
+    watchdog: Seconds = Field(60.0, description="time after which a node without quorum resets itself")
+    recovery: Seconds = Field(description="time in which a guest must run again after its node is lost")
+    groups: Boolean = Field(
+        False, description="HA groups as of Proxmox VE 8; 9 has node affinity rules instead"
+    )
+
+
+class Backup(Model):
+    """Proxmox Backup Server and where it keeps backups."""
+
+    server: Literal["external", "guest"] = Field(description="outside the cluster, or a guest on it")
+    server_network: Line = Field(description="name of the network that the server is in")
+    version: Line = Field(description='version of Proxmox Backup Server, such as "4.2"')
+    backend: Literal["s3", "local"] = Field(description="where chunks are kept")
+    endpoint: HttpsUrl | None = Field(None, description="S3 endpoint; left out for AWS")
+    bucket: Bucket | None = Field(None, description="S3 bucket")
+    cache: Size | None = Field(None, description="local cache that the s3 backend needs")
+    retention: Seconds = Field(description="how long every backup is kept")
+    retention_elsewhere: tuple[Seconds, ...] = Field(
+        (), description="other retention times that the order states"
+    )
+    lifecycle_expiration: Seconds | None = Field(
+        None, description="age at which the bucket itself deletes objects"
+    )
+    drill_interval: Seconds = Field(description="how often a restore is rehearsed")
+    drill_interval_elsewhere: tuple[Seconds, ...] = Field(
+        (), description="other intervals that the order states"
+    )
+
+
+class Monitoring(Model):
+    """Metrics, alerts and logs."""
+
+    prometheus_network: Line = Field(description="name of the network that Prometheus is in")
+    retention: Seconds = Field(description="how long metrics are kept")
+    log_method: Literal["ama", "syslog_tls", "logs_ingestion_api", "omsagent", "none"] = Field(
+        description="how logs leave the nodes"
+    )
+    log_target: Line | None = Field(None, description="where logs go")
+    syslog_to_defender: Boolean = Field(False, description="syslog is sent to Defender XDR itself")
+    alert_receivers: tuple[Line, ...] = Field((), description="who is told of an alert")
+
+
+class Weka(Model):
+    """The outside file system."""
+
+    protocol: Literal["wekafs", "nfs"] = Field(description="client")
+    export: Line = Field(description='what is mounted, such as "10.40.0.1:/pve1"')
+    mount: Line = Field(description="mount point on the nodes")
+    network: Line | None = Field(None, description="name of the network that reaches it")
+    mode: Literal["dpdk", "udp"] = Field("udp", description="how the wekafs client uses the network card")
+    throughput: Rate | None = Field(None, description="throughput promised to one node")
+
+
+class Auth(Model):
+    """How people log in to the web interface."""
+
+    mode: Literal["ad+duo_proxy", "oidc_duo", "ad+totp", "ad+duo_plugin"] = Field(
+        description="directory and second factor; ad+duo_plugin is what the plan asks for and Proxmox VE lacks"
+    )
+    domain: Line | None = Field(None, description="Active Directory domain")
+
+
+class Isolation(Model):
+    """What guests may reach on the host network in spite of the isolation."""
+
+    allowed_flows: tuple[Line, ...] = Field(
+        (), description='flows that a firewall lets pass, such as "monitoring > host tcp/9100"'
+    )
