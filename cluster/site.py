@@ -1,8 +1,9 @@
 """The site file: the cluster that was ordered, as one typed and immutable value.
 
-`load` reads `sites/NAME.toml`. Every mistake in it becomes one sentence (file, key, value, what was expected); several
-mistakes are all listed, one a line, the first line being enough to act on. Paths in a site file are relative to the
-root of the repository, or absolute; `Site.resolve` makes them absolute. docs/site-file.md is the reference of the keys.
+`load` reads `sites/NAME.toml`. Every mistake in it becomes one sentence (file, key, value, what was
+expected); several mistakes are all listed, one a line, the first line being enough to act on. Paths in a site
+file are relative to the root of the repository, or absolute; `Site.resolve` makes them absolute.
+docs/site-file.md is the reference of the keys.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Site(Model):
     )
     ordered: dict[str, Any] = Field(
         {},
-        description="what the order said where this file chose otherwise, by dotted key; only checked, never used",
+        description="what the order said where this file chose otherwise, by dotted key; checked, never used",
     )
     switches: tuple[Switch, ...] = Field((), alias="switch", description="switches, one [[switch]] each")
     nodes: tuple[NodeSpec, ...] = Field(alias="node", description="nodes, one [[node]] each")
@@ -169,7 +170,7 @@ def _references(value: object, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _with_values(data: Mapping[str, Any], values: Mapping[str, Any], file: str) -> dict[str, Any]:
-    """A copy of the file's data with values set by dotted key. Raises SiteError for a key that leads nowhere."""
+    """A copy of the data with values set by dotted key. Raises SiteError for a key that leads nowhere."""
     result: dict[str, Any] = {key: value for key, value in data.items() if key != "ordered"}
     for dotted, value in values.items():
         *path, last = dotted.split(".")
@@ -236,6 +237,20 @@ def _read(path: Path, file: str) -> str:
         ) from None
 
 
+def _toml_mistake(message: str, text: str) -> str:
+    """The parser's message with its line first, in words that tell what to do."""
+    found = re.search(r"^(.*?) \(at (?:line (\d+), column \d+|end of document)\)$", message)
+    reason = found.group(1) if found else message
+    line = int(found.group(2)) if found and found.group(2) else text.count("\n") + 1
+    twice = re.search(r"Cannot declare \((.*)\) twice", reason)
+    if twice:
+        names = ".".join(re.findall(r"'([^']*)'", twice.group(1)))
+        reason = f"the table [{names}] is there twice"
+    reason = reason.replace("Cannot overwrite a value", "this key is there twice")
+    reason = reason.replace(r"Illegal character '\n'", "a text does not end on its line, a quote is missing")
+    return f"line {line}: {reason[:1].lower()}{reason[1:]}"
+
+
 def load(path: Path) -> Site:
     """Read and check a site file. Raises SiteError: one sentence a problem, one problem a line."""
     file = _named(path)
@@ -243,10 +258,7 @@ def load(path: Path) -> Site:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"^(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
-        reason = found.group(1) if found else str(error)
-        line = int(found.group(2)) if found and found.group(2) else text.count("\n") + 1
-        raise SiteError(f"{file}: line {line}: {reason[:1].lower()}{reason[1:]}; expected TOML") from None
+        raise SiteError(f"{file}: {_toml_mistake(str(error), text)}; expected TOML") from None
     site = _validated(data, file)
     unknown = [key for key in site.ordered if key.split(".")[0] not in fields(Site)]
     _raise(

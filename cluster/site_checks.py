@@ -1,4 +1,4 @@
-"""What must hold between the keys of a site file: references resolve, nothing exists twice, addresses lie where they should."""
+"""What must hold between keys of a site file: references resolve, nothing is there twice, addresses fit."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def _host_address(key: str, address: IPv4Address, name: str, network: Network) -
 
 
 def _named_network(site: Site, role: str) -> tuple[str, Network] | None:
-    return next(((name, network) for name, network in site.networks.items() if network.role == role), None)
+    """The only network of that role, with its name; None where there are several, which is said elsewhere."""
+    found = [(name, network) for name, network in site.networks.items() if network.role == role]
+    return found[0] if len(found) == 1 else None
 
 
 def _addresses(site: Site) -> Iterator[Problem]:
@@ -142,7 +144,8 @@ def _duplicates(site: Site) -> Iterator[Problem]:
 def _nodes(site: Site) -> Iterator[Problem]:
     if not site.nodes:
         yield Problem("node", None, "expected at least one [[node]] table")
-    known = [switch.name for switch in site.switches]
+    known = list(dict.fromkeys(switch.name for switch in site.switches))
+    unique = len(known) == len(site.switches)
     for node in site.nodes:
         key = f"node.{node.name}"
         if len(node.links) < 2:
@@ -152,7 +155,7 @@ def _nodes(site: Site) -> Iterator[Problem]:
                 f"expected two links or more for {site.bond.name}, found {len(node.links)}",
             )
         for i, link in enumerate(node.links):
-            if link.switch not in known:
+            if unique and link.switch not in known:
                 yield Problem(
                     f"{key}.links[{i}].switch",
                     repr(link.switch),
@@ -186,7 +189,9 @@ def _targets(site: Site) -> Iterator[Problem]:
             continue
         if not target.easier(value):
             yield Problem(
-                key, repr(text), f"expected less than the target asks ({target.relation} {target.default})"
+                key,
+                repr(text),
+                f"expected a value easier to meet than the target ({target.relation} {target.default})",
             )
     if site.kind == "acceptance":
         for name in site.relax:

@@ -1,7 +1,7 @@
 """From what pydantic found to one sentence a problem: file, key, value, what was expected.
 
-A value that may be a secret is not shown: someone who writes a password where a reference belongs must not find it
-in a log afterwards.
+A value that may be a secret is not shown: someone who writes a password where a reference belongs must not
+find it in a log afterwards.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-_SECRET = re.compile(r"pass|secret|token|private|credential|hash|_key$|^key$", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|token|private|hash$|_key$|^key$", re.IGNORECASE)
 _SECRET_REFERENCES = frozenset({"user", "admin_public_key", "public_key", "host_key"})
 _LONGEST = 60
+
+Location = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong: `key` as it stands in the file, `value` or None where it must not be shown or is absent."""
+    """One thing wrong: `key` as it stands in the file, `value` or None where absent or not to be shown."""
 
     key: str
     value: str | None
@@ -65,14 +67,14 @@ def fields(model: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
 
 
 def tables(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
-    """Every table of a site file with its dotted path, the top first. Names of nodes, networks, pools are left out."""
+    """Every table with its dotted path, the top first; without names of nodes, networks, pools."""
     yield path, model
     for key, inner in fields(model).items():
         if inner is not None:
             yield from tables(inner, f"{path}.{key}" if path else key)
 
 
-def dotted(location: tuple[int | str, ...], data: Mapping[str, Any]) -> str:
+def dotted(location: Location, data: Mapping[str, Any]) -> str:
     """The key as a person names it: `node.node1.links[0].mac`; an unnamed entry keeps its number."""
     key, here = "", typing.cast(Any, data)
     for part in location:
@@ -88,7 +90,7 @@ def dotted(location: tuple[int | str, ...], data: Mapping[str, Any]) -> str:
     return key
 
 
-def _model_at(location: tuple[int | str, ...], top: type[BaseModel]) -> type[BaseModel]:
+def _model_at(location: Location, top: type[BaseModel]) -> type[BaseModel]:
     model = top
     for part in location:
         inner = fields(model).get(part) if isinstance(part, str) else None
@@ -96,19 +98,25 @@ def _model_at(location: tuple[int | str, ...], top: type[BaseModel]) -> type[Bas
     return model
 
 
-def _unknown_key(location: tuple[int | str, ...], top: type[BaseModel]) -> str:
+def _nearest(location: Location, top: type[BaseModel]) -> str | None:
+    near = difflib.get_close_matches(
+        str(location[-1]), fields(_model_at(location[:-1], top)), n=1, cutoff=0.6
+    )
+    return near[0] if near else None
+
+
+def _unknown_key(location: Location, top: type[BaseModel]) -> str:
     wrong = str(location[-1])
-    known = fields(_model_at(location[:-1], top))
-    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
-    if near:
-        return f"unknown key; did you mean {near[0]}?"
+    near = _nearest(location, top)
+    if near is not None:
+        return f"unknown key; did you mean {near}?"
     homes = [path for path, model in tables(top) if wrong in fields(model) and path]
     if homes:
         return f"unknown key here; it belongs in [{homes[0]}]"
-    return f"unknown key; expected one of {', '.join(known)}"
+    return f"unknown key; expected one of {', '.join(fields(_model_at(location[:-1], top)))}"
 
 
-def _description(location: tuple[int | str, ...], top: type[BaseModel]) -> str:
+def _description(location: Location, top: type[BaseModel]) -> str:
     names = [part for part in location if isinstance(part, str)]
     if not names:
         return ""
@@ -150,6 +158,8 @@ def _expectation(error: ErrorDetails, top: type[BaseModel]) -> str:
         return str(context["error"])
     if kind == "literal_error":
         return f"expected {context['expected']}{suffix}"
+    if kind == "too_short":
+        return f"expected at least one value{suffix}"
     if kind in _BOUNDS:
         return f"expected a number {_BOUNDS[kind].format(**context)}{suffix}"
     if kind in _KINDS:
@@ -158,9 +168,22 @@ def _expectation(error: ErrorDetails, top: type[BaseModel]) -> str:
 
 
 def problems_of(error: ValidationError, data: Mapping[str, Any], top: type[BaseModel]) -> list[Problem]:
-    """One problem for each thing pydantic found, in the order of the file's model."""
+    """One problem for each thing pydantic found, in the order of the file's model.
+
+    A misspelt key is one mistake: that the right one is missing then goes without saying.
+    """
+    details = error.errors(include_url=False)
+    misspelt = {
+        (*detail["loc"][:-1], _nearest(detail["loc"], top))
+        for detail in details
+        if detail["type"] == "extra_forbidden"
+    }
     found = []
-    for detail in error.errors(include_url=False):
+    for detail in details:
+        if detail["type"] == "missing" and detail["loc"] in misspelt:
+            continue
+        if detail["type"] == "too_short" and any(other["loc"][:-1] == detail["loc"] for other in details):
+            continue  # pydantic counts only the good entries; the bad one was named already
         key = dotted(detail["loc"], data)
         value = None if detail["type"] == "missing" else shown(key, detail["input"])
         found.append(Problem(key, value, _expectation(detail, top)))

@@ -1,7 +1,7 @@
-"""The tables of a site file that every site has: where the machines are, what they hold and how they are wired.
+"""The tables that every site has: where the machines are, what they hold and how they are wired.
 
-Quantities are stored in base units: bytes (int), bit/s and seconds (float). `Field(description=...)` is the reference
-text of a key, used by docs/site-file.md and by error messages.
+Quantities are stored in base units: bytes (int), bit/s and seconds (float). `Field(description=...)` is the
+reference text of a key, used by docs/site-file.md and by error messages.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Network(Model):
     id: VlanId | None = Field(None, description="VLAN id, 1 to 4094; left out on an untagged network")
     subnet: Subnet = Field(description="IPv4 subnet")
     role: Role = Field(
-        description="host (the nodes), guest, ring (Corosync's own), oob (BMCs, switches) or storage (an outside filer)"
+        description="what it is for; oob: BMCs and switches, ring: Corosync alone, storage: a filer"
     )
     gateway: Address | None = Field(None, description="router in the subnet")
 
@@ -222,9 +222,7 @@ class Bmc(Model):
     port: Port = Field(443, description="HTTPS port of its Redfish service")
     user: SsmReference = Field(description="user name")
     password: SsmReference = Field(description="password")
-    ca_file: SitePath | None = Field(
-        None, description="certificate authority of its certificate; left out: the system's"
-    )
+    ca_file: SitePath | None = Field(None, description="issuer of its certificate; left out: the system's")
 
 
 class Link(Model):
@@ -257,7 +255,7 @@ class NodeSpec(Model):
 
 
 class Hands(Model):
-    """Remote hands: commands that ask people (or a rack) to move a drive. {node} and {serial} are replaced."""
+    """Remote hands: commands that have a drive moved. {node} and {serial} are replaced."""
 
     pull_drive: Line = Field(description="command that pulls a drive")
     push_drive: Line = Field(description="command that pushes it back")

@@ -1,4 +1,4 @@
-"""The tables of a site file for what runs on the cluster. Each may be left out; what is left out is not ordered."""
+"""The tables for what runs on the cluster. Each may be left out; what is left out is not ordered."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Auth(Model):
     """How people log in to the web interface."""
 
     mode: Literal["ad+duo_proxy", "oidc_duo", "ad+totp", "ad+duo_plugin"] = Field(
-        description="directory and second factor; ad+duo_plugin is what the plan asks for and Proxmox VE lacks"
+        description="directory and second factor; ad+duo_plugin is the plan's wish, which Proxmox VE lacks"
     )
     domain: Line | None = Field(None, description="Active Directory domain")
 

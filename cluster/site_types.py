@@ -32,7 +32,8 @@ class Model(BaseModel):
 
 def _text(value: object, expected: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"expected {expected}")
+        quotes = "; a text stands in quotes" if isinstance(value, (int, float)) else ""
+        raise ValueError(f"expected {expected}{quotes}")
     return value
 
 

@@ -1,7 +1,7 @@
 """The numbers that the plan promises, in one table: what a feature may ask for and what a site may relax.
 
-A site that cannot meet a target names it in `[relax]`; the evidence then shows both figures. Sources: `S` the plan's
-decision list and executive summary, `p3`, `p11` its phase guides with the test's number, `house` a bound of ours.
+A site that cannot meet a target names it in `[relax]`; the evidence then shows both figures. Sources: `S` the
+plan's decision list and executive summary, `p3`, `p11` its phase guides with the test's number, `house` ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Sizes, rates, times and counts as people write them: `7.68TB`, `96GiB`, `200G`, `150 Gbit/s`, `100ms`, `100k IOPS`.
+"""Quantities as people write them: `7.68TB`, `96GiB`, `200G`, `150 Gbit/s`, `100ms`, `100k IOPS`.
 
-A number without a unit is refused, because no reader can know which was meant. Decimal and binary prefixes are
-distinct (1 TB = 10^12 bytes, 1 TiB = 2^40 bytes; IEC 80000-13). Arithmetic is decimal, so `7.68TB` is exact.
+A number without a unit is refused, because no reader can know which was meant. Decimal and binary prefixes
+are distinct (1 TB = 10^12 bytes, 1 TiB = 2^40 bytes; IEC 80000-13). Arithmetic is decimal: `7.68TB` is exact.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def _parse(text: object, units: Mapping[str, int] | Mapping[str, Decimal], what:
 
 
 def parse_size(text: object) -> int:
-    """Bytes, rounded to the nearest whole byte. Raises UnitError unless `text` is like `7.68TB` or `96GiB`."""
+    """Bytes, rounded to a whole byte. Raises UnitError unless `text` is like `7.68TB` or `96GiB`."""
     size = _parse(
-        text, _SIZES, 'a size with its unit (B, kB, MB, GB, TB or KiB, MiB, GiB, TiB) such as "96GiB"'
+        text, _SIZES, 'a size with its unit (B, kB, MB, GB, TB, KiB, MiB, GiB, TiB) such as "96GiB"'
     )
     return int(size.to_integral_value())
 
@@ -104,7 +104,7 @@ def _plain(number: Decimal) -> str:
 
 
 def _shortest(value: Decimal, units: list[tuple[str, Decimal]], decimals: int) -> str:
-    """The largest unit in which the value is exact with at most `decimals` places; else the last unit in full."""
+    """The largest unit in which the value is exact with at most `decimals` places; else the last."""
     for unit, factor in units:
         number = value / factor
         if number >= 1 and number == round(number, decimals) and number * factor == value:
