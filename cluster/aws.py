@@ -1,0 +1,301 @@
+"""AWS as the cluster uses it: parameters (SSM), identities (STS), the backup bucket (S3) and the key (KMS).
+
+Every call ends within `DEADLINE_S`: botocore makes at most `ATTEMPTS` attempts of `CONNECT_S` + `READ_S` each
+(retry mode `standard`). Each failure becomes one sentence; a refusal by policy is its own type, because
+preflight asks for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, HTTPClientError
+
+from cluster.errors import RackproofError, UnreachableError
+
+if TYPE_CHECKING:
+    from cluster.site_models import Aws as AwsTable
+
+CONNECT_S = 5
+READ_S = 20
+ATTEMPTS = 3
+DEADLINE_S = ATTEMPTS * (CONNECT_S + READ_S)
+_PAGES = 2000  # 10 parameters a page: twice the 10 000 that a region may hold
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"})
+_BAD_CREDENTIALS = frozenset(
+    {"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "ExpiredToken",
+     "ExpiredTokenException", "InvalidAccessKeyId", "InvalidSignatureException", "AuthFailure"}
+)  # fmt: skip
+
+
+class AwsError(RackproofError):
+    """AWS answered, and refused; `code` is AWS's own name of the reason."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class AccessDeniedError(AwsError):
+    """A policy forbids the call to this identity."""
+
+
+class NotFoundError(AwsError):
+    """The parameter, object, key or role does not exist."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter as SSM returned it; `key_id` is the KMS key of a SecureString, None where it was not
+    told.
+    """
+
+    name: str
+    type: str
+    value: str = field(repr=False)
+    version: int
+    key_id: str | None = None
+
+    @property
+    def secret(self) -> bool:
+        """True for a SecureString."""
+        return self.type == "SecureString"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who AWS takes us for."""
+
+    account: str
+    arn: str
+
+
+class Aws:
+    """The account, region and endpoint of a site. Clients are made on first use and may be shared by threads.
+
+    Raises (every method): `UnreachableError` where no answer came, `AccessDeniedError`, `NotFoundError`,
+    `AwsError`.
+    """
+
+    def __init__(
+        self, table: AwsTable, *, credentials: Mapping[str, str] | None = None, who: str = ""
+    ) -> None:
+        self.table = table
+        self.who = who or (
+            f"profile {table.profile}" if table.profile else f"source {table.credential_source}"
+        )
+        self._credentials = credentials
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def where(self) -> str:
+        """Endpoint and region, for messages."""
+        return f"{self.table.endpoint or 'AWS'} ({self.table.region})"
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this site with deadlines, bounded retries and a verified connection."""
+        with self._lock:
+            if service not in self._clients:
+                with self._told(f"opening {service}"):
+                    self._clients[service] = self._make(service)
+            return self._clients[service]
+
+    def _make(self, service: str) -> Any:
+        table = self.table
+        core = botocore.session.Session(profile=None if self._credentials else table.profile)
+        if table.credentials_file is not None:
+            if not table.credentials_file.is_file():
+                raise AwsError(f"aws.credentials_file = {table.credentials_file}: there is no such file")
+            core.set_config_variable("credentials_file", str(table.credentials_file))
+        if table.ca_file is not None and not table.ca_file.is_file():
+            raise AwsError(f"aws.ca_file = {table.ca_file}: there is no such file")
+        config = Config(
+            connect_timeout=CONNECT_S,
+            read_timeout=READ_S,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            # An endpoint of a rack is reached directly and has no name per bucket.
+            proxies={} if table.endpoint else None,
+            s3={"addressing_style": "path"} if table.endpoint else None,
+        )
+        session = boto3.session.Session(botocore_session=core, region_name=table.region, **self._keys())
+        verify: Any = str(table.ca_file) if table.ca_file else None
+        return session.client(service, endpoint_url=table.endpoint, verify=verify, config=config)  # type: ignore[call-overload]
+
+    def _keys(self) -> dict[str, Any]:
+        given = self._credentials
+        if given is None:
+            return {}
+        return {
+            "aws_access_key_id": given["AccessKeyId"],
+            "aws_secret_access_key": given["SecretAccessKey"],
+            "aws_session_token": given["SessionToken"],
+        }
+
+    # -- parameters
+    # -------------------------------------------------------------------------------------------------
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Every parameter under the site's root, by name, decrypted; paged, recursive."""
+        ssm = self.client("ssm")
+        keys = self._key_ids(ssm)
+        found: dict[str, Parameter] = {}
+        with self._told(f"reading parameters under {self.table.root}"):
+            pages = ssm.get_paginator("get_parameters_by_path").paginate(
+                Path=self.table.root, Recursive=True, WithDecryption=True, PaginationConfig={"PageSize": 10}
+            )
+            for number, page in enumerate(pages):
+                if number >= _PAGES:
+                    raise AwsError(
+                        f"{self.where}: more than {_PAGES} pages of parameters under {self.table.root}"
+                    )
+                for item in page["Parameters"]:
+                    found[item["Name"]] = _parameter(item, keys.get(item["Name"]))
+        return found
+
+    def _key_ids(self, ssm: Any) -> dict[str, str]:
+        """KMS key by parameter name. Empty where the identity may read but not describe: then it is unknown."""
+        wanted = [{"Key": "Path", "Option": "Recursive", "Values": [self.table.root]}]
+        found: dict[str, str] = {}
+        try:
+            with self._told(f"describing parameters under {self.table.root}"):
+                for page in ssm.get_paginator("describe_parameters").paginate(ParameterFilters=wanted):
+                    found.update({p["Name"]: p["KeyId"] for p in page["Parameters"] if p.get("KeyId")})
+        except AccessDeniedError:
+            return {}
+        return found
+
+    def parameter(self, name: str) -> Parameter:
+        """One parameter, decrypted. Raises `NotFoundError`."""
+        with self._told(f"reading parameter {name}"):
+            return _parameter(
+                self.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"], None
+            )
+
+    def put_parameter(self, name: str, value: str, *, secret: bool = False, overwrite: bool = True) -> int:
+        """Write one parameter (a secret under the site's key) and return its version."""
+        extra = {"KeyId": self.table.kms_key} if secret else {}
+        kind = "SecureString" if secret else "String"
+        with self._told(f"writing parameter {name}"):
+            answer = self.client("ssm").put_parameter(
+                Name=name, Value=value, Type=kind, Overwrite=overwrite, **extra
+            )
+        return int(answer["Version"])
+
+    def delete_parameter(self, name: str) -> None:
+        """Delete one parameter. Raises `NotFoundError` where it does not exist."""
+        with self._told(f"deleting parameter {name}"):
+            self.client("ssm").delete_parameter(Name=name)
+
+    # -- identity
+    # ---------------------------------------------------------------------------------------------------
+
+    def identity(self) -> Identity:
+        """Account and ARN of these credentials."""
+        with self._told("asking who we are"):
+            answer = self.client("sts").get_caller_identity()
+        return Identity(str(answer["Account"]), str(answer["Arn"]))
+
+    def as_node_role(self, session: str = "rackproof") -> Aws:
+        """The same site seen with the rights of the nodes' role (AssumeRole, 15 minutes)."""
+        role = self.table.node_role
+        if not role.startswith("arn:"):
+            mine = self.identity()
+            partition = mine.arn.split(":")[1] or "aws"
+            role = f"arn:{partition}:iam::{mine.account}:role/{role}"
+        with self._told(f"taking the role {self.table.node_role}"):
+            answer = self.client("sts").assume_role(
+                RoleArn=role, RoleSessionName=session, DurationSeconds=900
+            )
+        return Aws(self.table, credentials=answer["Credentials"], who=f"role {self.table.node_role}")
+
+    # -- bucket and key
+    # ---------------------------------------------------------------------------------------------
+
+    def put_object(self, key: str, data: bytes) -> None:
+        """Write an object into the backup bucket."""
+        with self._told(f"writing s3://{self.table.bucket}/{key}"):
+            self.client("s3").put_object(Bucket=self.table.bucket, Key=key, Body=data)
+
+    def get_object(self, key: str) -> bytes:
+        """Read an object of the backup bucket. Raises `NotFoundError`."""
+        with self._told(f"reading s3://{self.table.bucket}/{key}"):
+            return bytes(self.client("s3").get_object(Bucket=self.table.bucket, Key=key)["Body"].read())
+
+    def delete_object(self, key: str) -> None:
+        """Delete an object of the backup bucket; it may already be gone."""
+        with self._told(f"deleting s3://{self.table.bucket}/{key}"):
+            self.client("s3").delete_object(Bucket=self.table.bucket, Key=key)
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Encrypt up to 4096 bytes with the site's KMS key."""
+        with self._told(f"encrypting with {self.table.kms_key}"):
+            return bytes(
+                self.client("kms").encrypt(KeyId=self.table.kms_key, Plaintext=data)["CiphertextBlob"]
+            )
+
+    def decrypt(self, blob: bytes) -> bytes:
+        """Decrypt what `encrypt` returned."""
+        with self._told(f"decrypting with {self.table.kms_key}"):
+            return bytes(
+                self.client("kms").decrypt(KeyId=self.table.kms_key, CiphertextBlob=blob)["Plaintext"]
+            )
+
+    def close(self) -> None:
+        """Close the clients' connections."""
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
+
+    @contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        """Turn botocore's errors into sentences: what was tried, where, as whom."""
+        try:
+            yield
+        except ClientError as error:
+            raise self._refusal(doing, error) from None
+        except (
+            HTTPClientError,
+            ConnectionClosedError,
+        ) as error:  # not reached, not verified, or not answered in time
+            raise UnreachableError(
+                f"{self.where}: no answer while {doing} (deadline {DEADLINE_S} s, {ATTEMPTS} attempts):"
+                f" {_short(error)}"
+            ) from None
+        except BotoCoreError as error:  # no credentials, unknown profile, bad endpoint
+            raise AwsError(f"{self.where}: {doing} as {self.who} failed: {_short(error)}") from None
+
+    def _refusal(self, doing: str, error: ClientError) -> AwsError:
+        told = error.response.get("Error", {})
+        code = str(told.get("Code", ""))
+        text = f"{self.where}: {doing} as {self.who} was refused: {code}"
+        if code in _DENIED:
+            return AccessDeniedError(text, code)
+        if code in _BAD_CREDENTIALS:
+            return AwsError(f"{text}; the stored AWS credentials (aws.credential_source) are not valid", code)
+        if code in {
+            "ParameterNotFound",
+            "NoSuchKey",
+            "NoSuchBucket",
+            "NoSuchEntity",
+            "NotFoundException",
+            "404",
+        }:
+            return NotFoundError(text, code)
+        return AwsError(f"{text}: {told.get('Message', '')}", code)
+
+
+def _parameter(item: Mapping[str, Any], key_id: str | None) -> Parameter:
+    return Parameter(item["Name"], item["Type"], item["Value"], int(item.get("Version", 0)), key_id)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
