@@ -1,6 +1,6 @@
-"""The scenarios that exist: every `.feature` file read once, one case per scenario and per row of an outline.
+"""The scenarios that exist: every `.feature` file, one case per scenario and per row of an outline.
 
-The names given here are the node ids of pytest and the names in every report, so that both speak of the same thing.
+The names given here are the node ids of pytest and the names in every report: both speak of one thing.
 Parsing is pytest-bdd's own (`pytest_bdd.feature.get_feature`).
 """
 
@@ -28,7 +28,7 @@ class CatalogueError(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """One scenario that can be run: `name` is unique in its file; `row` holds the example's values, if any."""
+    """One scenario that can be run: `name` is unique in its file; `row` holds an example's values."""
 
     feature: str
     name: str
@@ -44,7 +44,7 @@ class Case:
 
 
 def phase_of(feature: str) -> int | None:
-    """Number in `features/phase7_ha.feature` or `features/phase11_validation/links.feature`; None without one."""
+    """7 for `features/phase7_ha.feature`, 11 for `features/phase11_validation/links.feature`, else None."""
     found = [PHASE.match(part) for part in Path(feature).parts]
     return next((int(match.group(1)) for match in found if match), None)
 
@@ -58,7 +58,7 @@ def order(feature: str) -> tuple[float, list[tuple[int, str]]]:
 
 
 def read(path: Path, root: Path) -> list[Case]:
-    """Cases of one feature file in the order written. Raises CatalogueError for a file that cannot be run as it stands."""
+    """Cases of one feature file in the order written. Raises CatalogueError if it cannot be run."""
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
     feature = _parse(path, name)
     cases = [case for template in feature.scenarios.values() for case in _cases(feature, template, name)]
@@ -66,9 +66,13 @@ def read(path: Path, root: Path) -> list[Case]:
         raise CatalogueError(f"{name}: no scenario in it; expected at least one")
     for title, count in Counter(case.name for case in cases).items():
         if count > 1:
-            raise CatalogueError(f"{name}: {count} rows of an outline are both called {title!r}; expected different rows")
+            raise CatalogueError(
+                f"{name}: {count} rows of an outline are both called {title!r}; expected different rows"
+            )
         if "::" in title:
-            raise CatalogueError(f"{name}: scenario {title!r} has '::' in its title, which pytest reads as a separator")
+            raise CatalogueError(
+                f"{name}: scenario {title!r} has '::' in its title, which pytest reads as a separator"
+            )
     return cases
 
 
@@ -96,7 +100,9 @@ def _parse(path: Path, name: str) -> Feature:
             continue
         title, line = child.scenario.name, child.scenario.location.line
         if title in lines:
-            raise CatalogueError(f"{name}:{line}: second scenario called {title!r}, the first is in line {lines[title]}")
+            raise CatalogueError(
+                f"{name}:{line}: second scenario called {title!r}, the first is in line {lines[title]}"
+            )
         if not title.strip():
             raise CatalogueError(f"{name}:{line}: scenario without a title")
         lines[title] = line
@@ -111,7 +117,9 @@ def _cases(feature: Feature, template: ScenarioTemplate, name: str) -> Iterator[
         return
     rows = [(row, set(table.tags)) for table in template.examples for row in table.as_contexts()]
     if not rows:
-        raise CatalogueError(f"{name}:{template.line_number}: outline {template.name!r} has no row in its examples")
+        raise CatalogueError(
+            f"{name}:{template.line_number}: outline {template.name!r} has no row in its examples"
+        )
     titles = [template.render(row).name for row, _ in rows]
     told_apart = len(set(titles)) == len(titles)
     for (row, extra), title in zip(rows, titles, strict=True):

@@ -1,9 +1,9 @@
 """pytest plugin that collects `.feature` files themselves: `pytest features/` with node ids like
 `features/phase2_network.feature::A link fails`.
 
-Scenario outlines give one item per row, tags become markers, phases run in numeric order with the drills of phase 11
-last. Steps come from the modules that conftest.py loads as plugins; a step without a definition, or with two, is a
-collection error that names file and line, because a drill must not find that out half way.
+Scenario outlines give one item per row, tags become markers, phases run in numeric order with the drills of
+phase 11 last. Steps come from the modules that conftest.py loads as plugins; a step without a definition, or
+with two, is a collection error that names file and line, because a drill must not find that out half way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest._code.code import ExceptionInfo, ExceptionRepr, TerminalRepr
 from pytest_bdd import scenario
 from pytest_bdd.parser import Step
 from pytest_bdd.scenario import find_fixturedefs_for_step
@@ -22,7 +21,7 @@ from reports.catalogue import Case, CatalogueError, order, read
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> FeatureFile | None:
-    if file_path.suffix != ".feature":
+    if file_path.suffix != ".feature" or not file_path.is_relative_to(parent.config.rootpath / "features"):
         return None
     file: FeatureFile = FeatureFile.from_parent(parent, path=file_path)
     return file
@@ -32,9 +31,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> FeatureFil
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put scenarios in the order of the phases; other tests keep their places before them."""
     others = [item for item in items if not isinstance(item, ScenarioItem)]
-    scenarios = [item for item in items if isinstance(item, ScenarioItem)]
-    # Stable: inside a file the order written stays, and so does an order asked for on the command line.
-    items[:] = others + sorted(scenarios, key=lambda item: order(item.case.feature))
+    scenarios = [(order(item.case.feature), item) for item in items if isinstance(item, ScenarioItem)]
+    # Stable: inside a file the order written stays.
+    scenarios.sort(key=lambda pair: pair[0])
+    items[:] = [*others, *(item for _, item in scenarios)]
 
 
 class FeatureFile(pytest.File):
@@ -74,6 +74,11 @@ def _function(path: Path, case: Case) -> Callable[[pytest.FixtureRequest], None]
     return run
 
 
+def _internal(path: Path) -> bool:
+    """Whether a frame of a traceback is pytest's own: between sentence and step there is nothing to see."""
+    return not {"_pytest", "pytest_bdd", "pluggy"}.isdisjoint(path.parts)
+
+
 class ScenarioItem(pytest.Function):
     """One scenario, or one row of an outline."""
 
@@ -86,7 +91,7 @@ class ScenarioItem(pytest.Function):
         manager = self.config.pluginmanager.get_plugin("funcmanage")
         assert manager is not None, "pytest registers its fixture manager before it collects"
         for step in self.case.template.render(self.case.row).steps:
-            where = f"{self.case.feature}:{step.line_number}: {step.keyword.strip()} {step.name}"
+            where = self._place(step)
             found = list(find_fixturedefs_for_step(step, manager, self))
             if not found:
                 yield f"{where}\n    no step definition for this sentence (scenario {self.case.name!r})"
@@ -97,19 +102,20 @@ class ScenarioItem(pytest.Function):
     def reportinfo(self) -> tuple[Path, int, str]:
         return self.path, self.case.line - 1, self.name
 
-    def repr_failure(self, excinfo: ExceptionInfo[BaseException], *args: Any) -> str | TerminalRepr:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any) -> Any:
         """Name the step; an error meant for users is its one sentence, anything else keeps its traceback."""
-        where = ""
-        if self.step is not None:
-            where = f"{self.case.feature}:{self.step.line_number}: {self.step.keyword.strip()} {self.step.name}"
+        where = "" if self.step is None else self._place(self.step)
         if hasattr(type(excinfo.value), "verdict"):
             return "\n".join(part for part in (where, f"    {excinfo.value}") if part)
+        own = excinfo.traceback.filter(lambda entry: not _internal(Path(entry.path)))
+        excinfo.traceback = own or excinfo.traceback
         shown = super().repr_failure(excinfo, *args)
-        if isinstance(shown, str):
-            return f"{where}\n{shown}"
-        if where and isinstance(shown, ExceptionRepr):
+        if where and hasattr(shown, "addsection"):
             shown.addsection("step", where)
         return shown
+
+    def _place(self, step: Step) -> str:
+        return f"{self.case.feature}:{step.line_number}: {step.keyword.strip()} {step.name}"
 
 
 def pytest_bdd_before_step(request: pytest.FixtureRequest, step: Step) -> None:

@@ -1,0 +1,187 @@
+"""The report a customer reads and signs. pytest-html writes the file; this is what stands in it.
+
+`render` gives the readable part (no script needed), pytest-html adds the table of raw results below it. The
+record of a run that was killed is rendered into a page of its own by `page`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports import criteria, plots
+from reports.catalogue import phase_of
+from reports.model import STATUSES, RunRecord, ScenarioRun
+from reports.redaction import Redactor
+
+FOLDER = Path(__file__).parent / "templates"
+CSS = FOLDER / "report.css"
+MAX_SHOWN = 4_000
+"""Characters of a transcript in the report; the whole of it is in the folder `transcripts` beside it."""
+MAX_TRANSCRIPTS = 400
+
+
+def title(record: RunRecord) -> str:
+    """Title of the page."""
+    return f"{record.shown_kind().upper()} {record.site} {record.started[:19].replace('T', ' ')} UTC"
+
+
+def render(record: RunRecord, redactor: Redactor) -> str:
+    """The readable part of the report, as HTML to stand inside a page."""
+    environment = _environment()
+    everything = [*record.scenarios, record.outside]
+    text = environment.get_template("report.html.j2").render(
+        record=record,
+        kind=record.shown_kind(),
+        criteria=criteria.judge(record),
+        counts=[(status, count) for status, count in record.counts().items() if count],
+        overall=_overall(record),
+        features=_features(record),
+        changes=_changes(everything),
+        measurements=[(run, m) for run in everything for m in run.measurements],
+        drills=[(run, Markup(plots.timeline(t))) for run in everything for t in run.timelines],  # noqa: S704
+        transcripts=_transcripts(everything),
+        max_shown=MAX_SHOWN,
+        not_run=len(record.catalogue) - len(record.scenarios),
+    )
+    return redactor.known(text)
+
+
+def page(record: RunRecord, redactor: Redactor) -> str:
+    """A whole page without pytest-html's table: for a run whose pytest did not live to write one."""
+    body = render(record, redactor)
+    css = CSS.read_text(encoding="utf-8")
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
+        f"<title>{escape(title(record))}</title><style>{css}</style></head><body>{body}</body></html>\n"
+    )
+
+
+def export(record: RunRecord, folder: Path, redactor: Redactor) -> None:
+    """Write the drawings and whole transcripts beside the report, one file each."""
+    for number, timeline in enumerate(_all_timelines(record), 1):
+        (folder / "plots").mkdir(exist_ok=True)
+        drawing = "\n".join(re.findall(r"<svg.*?</svg>", plots.timeline(timeline), re.DOTALL)[:1])
+        target = folder / "plots" / f"{number:02}-{_slug(timeline.title)}.svg"
+        target.write_text(redactor.known(drawing), encoding="utf-8")
+    for number, run in enumerate([record.outside, *record.scenarios]):
+        if not run.transcripts:
+            continue
+        (folder / "transcripts").mkdir(exist_ok=True)
+        lines = [f"[{t.where}] {t.command}  ({t.seconds:.2f} s)\n{t.output}\n" for t in run.transcripts]
+        target = folder / "transcripts" / f"{number:03}-{_slug(run.scenario)}.txt"
+        target.write_text(redactor.known("\n".join(lines)), encoding="utf-8")
+
+
+def detail(drawing: str) -> dict[str, str | None]:
+    """A drawing as an extra of pytest-html, shown in the details of its scenario."""
+    from pytest_html import extras
+
+    made: dict[str, str | None] = extras.html(drawing)
+    return made
+
+
+def table_row(report: Any, cells: list[str]) -> None:
+    """Name feature, scenario and our own status in a row of pytest-html's table."""
+    feature, _, scenario = report.nodeid.partition("::")
+    found = getattr(report, "rackproof_status", None)
+    if found is not None:
+        cells[0] = f'<td class="col-result {_slug(found)}">{escape(found.capitalize())}</td>'
+    phase = "" if report.when in ("call", "collect") else f" ({report.when})"
+    cells[1] = f'<td class="col-testId">{escape(scenario or feature)}{phase}</td>'
+    cells.insert(1, f'<td class="col-feature">{escape(Path(feature).name)}</td>')
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(slug=_slug, figure=figure, duration=_duration, when=_when)
+    return environment
+
+
+def figure(value: float | None) -> str:
+    """A number with the digits that matter: 0.31, 1250, 20 000 000."""
+    if value is None:
+        return ""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.4g}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes)} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
+
+
+def _when(stamp: str) -> str:
+    return f"{stamp[:10]} {stamp[11:19]} UTC" if stamp else ""
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60]
+
+
+def _overall(record: RunRecord) -> str:
+    counts = record.counts()
+    if record.interrupted:
+        return "interrupted"
+    if counts["failed"]:
+        return "failed"
+    if counts["unknown"]:
+        return "unknown"
+    if counts["blocked"]:
+        return "blocked"
+    return "passed" if counts["passed"] else "nothing ran"
+
+
+def _features(record: RunRecord) -> list[dict[str, Any]]:
+    grouped: dict[str, list[ScenarioRun]] = defaultdict(list)
+    for run in record.scenarios:
+        grouped[run.feature].append(run)
+    found = []
+    for feature, runs in grouped.items():
+        counts = [(status, sum(run.status == status for run in runs)) for status in STATUSES]
+        found.append(
+            {
+                "path": feature,
+                "phase": phase_of(feature),
+                "title": runs[0].title or feature,
+                "runs": runs,
+                "counts": [(status, count) for status, count in counts if count],
+            }
+        )
+    return found
+
+
+def _changes(runs: list[ScenarioRun]) -> dict[str, list[tuple[str, str]]]:
+    by_node: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for run in runs:
+        for change in run.changes:
+            by_node[change["node"]].append((change["summary"], run.scenario))
+    return dict(sorted(by_node.items()))
+
+
+def _transcripts(runs: list[ScenarioRun]) -> list[tuple[ScenarioRun, int]]:
+    """Scenarios with how many of their transcripts are shown; the report stays small enough to be mailed."""
+    left = MAX_TRANSCRIPTS
+    shown = []
+    for run in runs:
+        if run.transcripts:
+            shown.append((run, min(left, len(run.transcripts))))
+            left -= shown[-1][1]
+    return shown
+
+
+def _all_timelines(record: RunRecord) -> list[Any]:
+    return [timeline for run in [record.outside, *record.scenarios] for timeline in run.timelines]
