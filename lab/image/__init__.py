@@ -1,0 +1,7 @@
+"""The node image and the installer medium of the rack."""
+
+from __future__ import annotations
+
+from lab.image.build import build, kernel, probe_initrd
+
+__all__ = ["build", "kernel", "probe_initrd"]
