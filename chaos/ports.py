@@ -1,0 +1,74 @@
+"""What chaos needs of a cluster, as protocols: `cluster.cluster.Cluster` is one, and so are the fakes of
+the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from cluster.node import Gathered, Result
+from cluster.site import Site
+
+
+class NodePort(Protocol):
+    """Commands on one node. All raise `UnreachableError` where the connection fails."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(
+        self, command: str, *args: str, timeout: float = ..., check: bool = ..., data: str | None = ...
+    ) -> Result: ...
+
+    def gather(self, script: str, timeout: float = ...) -> Gathered: ...
+
+    def reachable(self, timeout: float = ...) -> bool: ...
+
+    def argv(self, command: str, *, multiplexed: bool = ..., options: tuple[str, ...] = ...) -> list[str]: ...
+
+
+class PortStatePort(Protocol):
+    """State of one switch port."""
+
+    @property
+    def admin_up(self) -> bool: ...
+
+    @property
+    def up(self) -> bool: ...
+
+
+class SwitchPort(Protocol):
+    """One switch. `arm_undo` schedules `undo shutdown` on the switch itself and returns the job's id."""
+
+    def ports(self) -> Mapping[str, PortStatePort]: ...
+
+    def shutdown(self, port: str) -> None: ...
+
+    def undo_shutdown(self, port: str) -> None: ...
+
+    def arm_undo(self, port: str, seconds: float) -> str: ...
+
+    def disarm(self, job: str) -> None: ...
+
+
+class BmcPort(Protocol):
+    """One BMC."""
+
+    def power_state(self) -> str: ...
+
+
+class ClusterPort(Protocol):
+    """A cluster under test."""
+
+    @property
+    def site(self) -> Site: ...
+
+    @property
+    def nodes(self) -> Mapping[str, NodePort]: ...
+
+    @property
+    def switches(self) -> Mapping[str, SwitchPort]: ...
+
+    @property
+    def bmcs(self) -> Mapping[str, BmcPort]: ...

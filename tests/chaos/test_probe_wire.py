@@ -1,0 +1,120 @@
+"""The probe end to end: real agents, real sockets, a real wire that is cut for a known time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from chaos.probe import Path, ProbeMesh, paths_among
+from chaos.probe_hosts import AgentHost, LocalHost
+from cluster.errors import UnknownError
+from tests.chaos.conftest import Wire
+
+ADDRESSES = {"left": "192.0.2.1", "right": "192.0.2.2"}
+
+
+def mesh(wire: Wire, interval_s: float = 0.005) -> tuple[ProbeMesh, Mapping[str, LocalHost]]:
+    hosts = {
+        "left": LocalHost("left", wire.prefix(wire.left)),
+        "right": LocalHost("right", wire.prefix(wire.right)),
+    }
+    agents: dict[str, AgentHost] = dict(hosts)
+    probes = ProbeMesh(
+        None, paths_among(["left", "right"]), interval_s, 30, hosts=agents, addresses=ADDRESSES
+    )
+    return probes, hosts
+
+
+def test_a_known_cut_is_measured_in_both_directions(wire: Wire) -> None:
+    probes, _ = mesh(wire)
+    with probes:
+        time.sleep(0.3)
+        begin = time.monotonic()
+        wire.cut()
+        cut = time.monotonic()
+        time.sleep(0.4)
+        joining = time.monotonic()
+        wire.join()
+        joined = time.monotonic()
+        time.sleep(1.5)
+    report = probes.stop()
+    assert report.unknown == {}
+    for path in probes.paths:
+        (outage,) = [each for each in report.outages if each.path == str(path)]
+        assert joining - cut - 0.02 <= outage.seconds - outage.resolution_s / 2
+        # both sides may still queue for the neighbour's address when the wire is back
+        assert outage.seconds <= joined - begin + outage.resolution_s + 0.05
+        assert abs(outage.start_s - cut) < 0.05
+        assert outage.ended
+
+
+def test_a_sound_wire_has_no_outage_and_a_look_in_mid_run_says_so_too(wire: Wire) -> None:
+    probes, _ = mesh(wire)
+    with probes:
+        time.sleep(1.2)
+        assert probes.outages() == ()
+        assert min(q.judged for q in probes.report().quality.values()) > 50
+    assert probes.stop().certain() == ()
+
+
+def test_a_killed_agent_is_unknown_and_never_no_outage(wire: Wire) -> None:
+    probes, hosts = mesh(wire)
+    with probes:
+        time.sleep(0.7)
+        process = hosts["right"]._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        time.sleep(0.3)
+    with pytest.raises(UnknownError, match="right"):
+        probes.outages()
+
+
+def test_an_agent_that_stands_still_for_long_is_unknown(wire: Wire) -> None:
+    probes, hosts = mesh(wire)
+    with probes:
+        process = hosts["left"]._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(1.0)
+        os.kill(process.pid, signal.SIGCONT)
+        time.sleep(0.6)
+    report = probes.stop()
+    assert report.outages == ()
+    assert report.worst_stall_s >= 0.9
+    with pytest.raises(UnknownError, match="stood still"):
+        report.certain()
+
+
+def test_a_path_that_never_worked_fails_the_start_and_leaves_no_agent(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chaos.probe.READY_S", 0.5)
+    wire.cut()
+    probes, hosts = mesh(wire)
+    with pytest.raises(UnknownError, match="left → right"):
+        probes.start()
+    for host in hosts.values():
+        assert host._process is not None
+        assert host._process.poll() is not None
+
+
+def test_an_agent_dies_by_itself_at_its_limit(wire: Wire) -> None:
+    host = LocalHost("left", wire.prefix(wire.left))
+    probes = ProbeMesh(
+        None,
+        [Path("left", "left2")],
+        0.005,
+        0.4,
+        hosts={"left": host, "left2": LocalHost("left2", wire.prefix(wire.right))},
+        addresses={"left": "192.0.2.1", "left2": "192.0.2.2"},
+    )
+    with probes:
+        time.sleep(1.0)
+        assert host._process is not None
+        assert host._process.poll() == 0
+    with pytest.raises(UnknownError, match="ended before it was told to"):
+        probes.outages()
