@@ -100,45 +100,49 @@ def _twice(what: str, entries: Iterator[tuple[str, str]]) -> Iterator[Problem]:
         seen.setdefault(value, key)
 
 
+Entries = Iterator[tuple[str, str]]
+
+
+def _all_addresses(site: Site) -> Entries:
+    for name, network in site.networks.items():
+        if network.gateway is not None:
+            yield f"networks.{name}.gateway", str(network.gateway)
+    for switch in site.switches:
+        yield f"switch.{switch.name}.address", str(switch.address)
+    for node in site.nodes:
+        yield f"node.{node.name}.address", str(node.address)
+        yield f"node.{node.name}.bmc.address", str(node.bmc.address)
+        if node.ring is not None:
+            yield f"node.{node.name}.ring.address", str(node.ring.address)
+
+
+def _all_macs(site: Site) -> Entries:
+    for node in site.nodes:
+        yield from ((f"node.{node.name}.links[{i}].mac", link.mac) for i, link in enumerate(node.links))
+        if node.ring is not None:
+            yield f"node.{node.name}.ring.mac", node.ring.mac
+
+
+def _all_drives(site: Site) -> Entries:
+    for node in site.nodes:
+        for kind, drives in (("boot_drives", node.boot_drives), ("data_drives", node.data_drives)):
+            yield from ((f"node.{node.name}.{kind}[{i}]", serial) for i, serial in enumerate(drives))
+
+
+def _all_ports(site: Site) -> Entries:
+    for node in site.nodes:
+        for i, link in enumerate(node.links):
+            yield f"node.{node.name}.links[{i}].port", f"{link.switch} {link.port}"
+
+
 def _duplicates(site: Site) -> Iterator[Problem]:
-    nodes = [(f"node.{node.name}", node) for node in site.nodes]
-
-    def addresses() -> Iterator[tuple[str, str]]:
-        for name, network in site.networks.items():
-            if network.gateway is not None:
-                yield f"networks.{name}.gateway", str(network.gateway)
-        for switch in site.switches:
-            yield f"switch.{switch.name}.address", str(switch.address)
-        for key, node in nodes:
-            yield f"{key}.address", str(node.address)
-            yield f"{key}.bmc.address", str(node.bmc.address)
-            if node.ring is not None:
-                yield f"{key}.ring.address", str(node.ring.address)
-
-    def macs() -> Iterator[tuple[str, str]]:
-        for key, node in nodes:
-            yield from ((f"{key}.links[{i}].mac", link.mac) for i, link in enumerate(node.links))
-            if node.ring is not None:
-                yield f"{key}.ring.mac", node.ring.mac
-
-    def drives() -> Iterator[tuple[str, str]]:
-        for key, node in nodes:
-            yield from ((f"{key}.boot_drives[{i}]", serial) for i, serial in enumerate(node.boot_drives))
-            yield from ((f"{key}.data_drives[{i}]", serial) for i, serial in enumerate(node.data_drives))
-
-    def ports() -> Iterator[tuple[str, str]]:
-        for key, node in nodes:
-            for i, link in enumerate(node.links):
-                yield f"{key}.links[{i}].port", f"{link.switch} {link.port}"
-
-    numbered = [(f"node[{i}].name", node.name) for i, node in enumerate(site.nodes)]
-    yield from _twice("a name", iter(numbered))
-    yield from _twice("a name", iter([(f"switch[{i}].name", s.name) for i, s in enumerate(site.switches)]))
-    yield from _twice("a serial number", ((f"{key}.serial", node.serial) for key, node in nodes))
-    yield from _twice("an address", addresses())
-    yield from _twice("a MAC address", macs())
-    yield from _twice("a serial number", drives())
-    yield from _twice("a switch port", ports())
+    yield from _twice("a name", ((f"node[{i}].name", node.name) for i, node in enumerate(site.nodes)))
+    yield from _twice("a name", ((f"switch[{i}].name", each.name) for i, each in enumerate(site.switches)))
+    yield from _twice("a serial number", ((f"node.{node.name}.serial", node.serial) for node in site.nodes))
+    yield from _twice("an address", _all_addresses(site))
+    yield from _twice("a MAC address", _all_macs(site))
+    yield from _twice("a serial number", _all_drives(site))
+    yield from _twice("a switch port", _all_ports(site))
 
 
 def _nodes(site: Site) -> Iterator[Problem]:
