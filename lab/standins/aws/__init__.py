@@ -37,9 +37,15 @@ def prepare(rack: Rack, state: State) -> None:
     operator = _access_key(state, "aws-operator")
     material.write_private(place / "credentials", _credentials(operator))
     config = {
-        "host": rack.oob.aws, "port": PORT, "cert": str(cert), "key": str(key),
-        "region": REGION, "domain": rack.domain, "hosts": [server.name for server in rack.server],
-        "operator": operator, "root": _access_key(state, "aws-root"),
+        "host": rack.oob.aws,
+        "port": PORT,
+        "cert": str(cert),
+        "key": str(key),
+        "region": REGION,
+        "domain": rack.domain,
+        "hosts": [server.name for server in rack.server],
+        "operator": operator,
+        "root": _access_key(state, "aws-root"),
         "backup_key": material.kept(state.secrets / "backup-encryption-key").decode(),
         "snapshot": str(place / "parameters.json"),
         "parameters": [dataclasses.asdict(parameter) for parameter in _parameters(rack, state)],
@@ -50,11 +56,14 @@ def prepare(rack: Rack, state: State) -> None:
 def daemons(rack: Rack, state: State) -> list[Daemon]:
     """The one endpoint for all services; it listens only once the account is seeded."""
     argv = [sys.executable, "-m", "lab.standins.aws.server", str(folder(state) / "config.json")]
-    return [Daemon(NAME, argv, ready=lambda: listening(rack.oob.aws, PORT), ready_deadline_s=60.0, cwd=REPOSITORY)]
+    return [
+        Daemon(NAME, argv, ready=lambda: listening(rack.oob.aws, PORT), ready_deadline_s=60.0, cwd=REPOSITORY)
+    ]
 
 
 def seed(rack: Rack, state: State) -> None:
-    """Nothing to do: the daemon seeds itself before it listens, so that no client ever meets half an account."""
+    """Nothing to do: the daemon seeds itself before it listens; nobody ever meets half an account."""
+    del rack, state
 
 
 def _parameters(rack: Rack, state: State) -> list[tree.Parameter]:
@@ -68,7 +77,9 @@ def _parameters(rack: Rack, state: State) -> list[tree.Parameter]:
         public[f"ssh_keys/{who}/public_key"] = open_half
     for switch in rack.switch:
         public[f"switches/{switch.name}/host_key"] = host_key(state, switch.name)[1]
-        secrets[f"switches/{switch.name}/password"] = material.kept(state.secrets / f"switch-{switch.name}").decode()
+        secrets[f"switches/{switch.name}/password"] = material.kept(
+            state.secrets / f"switch-{switch.name}"
+        ).decode()
     for server in rack.server:
         secrets[f"nodes/{server.name}/ipmi_password"] = bmc_password(state, server)
     for name in tree.secrets_needed(rack):
@@ -79,10 +90,12 @@ def _parameters(rack: Rack, state: State) -> list[tree.Parameter]:
 
 def _access_key(state: State, name: str) -> dict[str, str]:
     """An access key pair of AWS's shape, made up once."""
-    made = json.dumps({
-        "access_key": "AKIA" + material.random_password().upper()[:16],
-        "secret": (material.random_password() * 2)[:40],
-    })
+    made = json.dumps(
+        {
+            "access_key": "AKIA" + material.random_password().upper()[:16],
+            "secret": (material.random_password() * 2)[:40],
+        }
+    )
     pair: dict[str, str] = json.loads(material.kept(state.secrets / name, made.encode()))
     return pair
 

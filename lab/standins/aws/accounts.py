@@ -1,11 +1,11 @@
-"""Who is calling: access keys of the account root, of IAM users and of assumed roles, from moto's backends."""
+"""Who is calling: access keys of the account root, of IAM users and of assumed roles."""
 
 from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
 
-from moto.iam.models import IAMBackend, iam_backends
+from moto.iam.models import IAMBackend, ManagedPolicy, iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 
 from lab.standins.aws.errors import Refusal
@@ -48,13 +48,18 @@ def caller(access_key: str, token: str, root: RootKey, now: datetime.datetime) -
     Raises Refusal when the key is unknown or switched off, or a session's token is wrong or has expired.
     """
     if access_key == root.access_key:
-        return Caller(f"arn:aws:iam::{ACCOUNT}:root", root.secret, (), frozenset({f"AWS:{ACCOUNT}"}), is_root=True)
+        return Caller(
+            f"arn:aws:iam::{ACCOUNT}:root", root.secret, (), frozenset({f"AWS:{ACCOUNT}"}), is_root=True
+        )
     found = _user(access_key) or _session(access_key, token, now)
     if found is None:
         raise Refusal("InvalidClientTokenId", "The security token included in the request is invalid.")
     return found
 
 
+def _default(policy: ManagedPolicy) -> str:
+    """Document of the version of a managed policy that is in force."""
+    return str(next(v.document for v in policy.versions if v.version_id == policy.default_version_id))
 
 
 def _user(access_key: str) -> Caller | None:
@@ -64,10 +69,13 @@ def _user(access_key: str) -> Caller | None:
     key = next(key for key in user.access_keys if key.access_key_id == access_key)
     if key.status != "Active":
         raise Refusal("InvalidClientTokenId", "The security token included in the request is invalid.")
-    texts = [*user.policies.values(), *(policy.document for policy in user.managed_policies.values())]
+    texts = [*user.policies.values(), *(_default(policy) for policy in user.managed_policies.values())]
     for group in iam().groups.values():
         if any(member.name == user.name for member in group.users):
-            texts += [*group.policies.values(), *(policy.document for policy in group.managed_policies.values())]
+            texts += [
+                *group.policies.values(),
+                *(_default(policy) for policy in group.managed_policies.values()),
+            ]
     return Caller(
         arn=user.arn,
         secret=key.secret_access_key,
@@ -78,7 +86,9 @@ def _user(access_key: str) -> Caller | None:
 
 
 def _session(access_key: str, token: str, now: datetime.datetime) -> Caller | None:
-    session: AssumedRole | None = sts_backends[ACCOUNT][PARTITION].get_assumed_role_from_access_key(access_key)
+    session: AssumedRole | None = sts_backends[ACCOUNT][PARTITION].get_assumed_role_from_access_key(
+        access_key
+    )
     if session is None:
         return None
     if token != session.session_token:
@@ -86,7 +96,7 @@ def _session(access_key: str, token: str, now: datetime.datetime) -> Caller | No
     if session.expiration.replace(tzinfo=datetime.UTC) <= now:
         raise Refusal("ExpiredToken", "The security token included in the request is expired")
     role = iam().get_role_by_arn(session.role_arn)
-    texts = [*role.policies.values(), *(policy.document for policy in role.managed_policies.values())]
+    texts = [*role.policies.values(), *(_default(policy) for policy in role.managed_policies.values())]
     return Caller(
         arn=session.arn,
         secret=session.secret_access_key,

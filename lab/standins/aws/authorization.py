@@ -1,4 +1,4 @@
-"""The decision about a call: identity policies together with trust, key and bucket policies, as AWS joins them."""
+"""The decision about a call: identity policies with trust, key and bucket policies, as AWS joins them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def authorize(call: Call, caller: Caller) -> None:
 
 
 def _require(access: Access, caller: Caller, call: Call) -> None:
-    request = Request(access.action, access.resource, {**_global_context(call, caller), **access.context}, caller.names)
+    request = Request(
+        access.action, access.resource, {**_global_context(call, caller), **access.context}, caller.names
+    )
     try:
         identity = evaluate(caller.documents, request)
         resource = _resource_decision(access, request)
@@ -44,7 +46,8 @@ def _require(access: Access, caller: Caller, call: Call) -> None:
 
 
 def _denied(caller: Caller, access: Access, why: str) -> Refusal:
-    text = f"User: {caller.arn} is not authorized to perform: {access.action} on resource: {access.resource} {why}"
+    what = f"{access.action} on resource: {access.resource}"
+    text = f"User: {caller.arn} is not authorized to perform: {what} {why}"
     return Refusal("AccessDenied", access.hidden or text)
 
 
@@ -93,7 +96,7 @@ def _delegated(access: Access) -> bool:
         return True
     text = _key(access.resource)
     if text is None:
-        return True     # no such key: the service itself answers NotFound
+        return True  # no such key: the service itself answers NotFound
     account = frozenset({f"AWS:arn:aws:iam::{ACCOUNT}:root", f"AWS:{ACCOUNT}"})
     request = Request(access.action, access.resource, access.context, account)
     return evaluate([parse(text)], request, resource_policy=True) is Decision.ALLOW
@@ -114,13 +117,13 @@ def _authorize_sts(call: Call, caller: Caller) -> None:
 
 
 def _authorize_assume_role(call: Call, caller: Caller) -> None:
-    """The trust policy must name the caller; where it names only the account, the caller needs sts:AssumeRole."""
+    """The trust policy must name the caller; where it names the account, the caller needs sts:AssumeRole."""
     role_arn = str(call.params.get("RoleArn", ""))
     access = Access("sts:AssumeRole", role_arn)
     refusal = _denied(caller, access, "").message.rstrip()
     held = next((role for role in iam().roles.values() if role.arn == role_arn), None)
     if held is None or caller.is_root:
-        raise Refusal("AccessDenied", refusal)      # AWS lets no root user assume a role
+        raise Refusal("AccessDenied", refusal)  # AWS lets no root user assume a role
     context: dict[str, tuple[str, ...]] = {**_global_context(call, caller)}
     if call.params.get("ExternalId"):
         context["sts:externalid"] = (str(call.params["ExternalId"]),)
@@ -130,7 +133,9 @@ def _authorize_assume_role(call: Call, caller: Caller) -> None:
         identity = evaluate(caller.documents, request)
         direct = evaluate(trust, request, resource_policy=True)
         account = frozenset({f"AWS:arn:aws:iam::{ACCOUNT}:root", f"AWS:{ACCOUNT}"})
-        of_account = evaluate(trust, Request("sts:AssumeRole", role_arn, context, account), resource_policy=True)
+        of_account = evaluate(
+            trust, Request("sts:AssumeRole", role_arn, context, account), resource_policy=True
+        )
     except PolicyError as error:
         raise Refusal("AccessDenied", f"a policy cannot be evaluated: {error}") from error
     if Decision.EXPLICIT_DENY in (identity, direct):

@@ -77,7 +77,9 @@ def parse(environ: Environ) -> Call:
     """
     body = _read_body(environ)
     headers = {
-        name[5:].replace("_", "-").lower(): str(value) for name, value in environ.items() if name.startswith("HTTP_")
+        name[5:].replace("_", "-").lower(): str(value)
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
     }
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(name):
@@ -116,14 +118,18 @@ def _read_body(environ: Environ) -> bytes:
 
 
 def _credential(header: str) -> Credential | None:
-    """`AWS4-HMAC-SHA256 Credential=AKID/20261120/us-west-2/ssm/aws4_request, SignedHeaders=a;b, Signature=..`."""
+    """`AWS4-HMAC-SHA256 Credential=AKID/20261120/us-west-2/ssm/aws4_request, SignedHeaders=.., ..`."""
     scheme, _, rest = header.partition(" ")
     if scheme != "AWS4-HMAC-SHA256":
         return None
     fields = dict(part.strip().split("=", 1) for part in rest.split(",") if "=" in part)
     scope = fields.get("Credential", "").split("/")
     if len(scope) != 5 or scope[4] != "aws4_request":
-        raise Refusal("IncompleteSignature", "Credential must be <access key>/<date>/<region>/<service>/aws4_request", 400)
+        raise Refusal(
+            "IncompleteSignature",
+            "Credential must be <access key>/<date>/<region>/<service>/aws4_request",
+            400,
+        )
     return Credential(
         access_key=scope[0],
         date=scope[1],

@@ -13,14 +13,23 @@ _CODES = {
     "SignatureDoesNotMatch": {"json": "InvalidSignatureException"},
     "MissingAuthenticationToken": {"json": "MissingAuthenticationTokenException", "rest-xml": "AccessDenied"},
     "ExpiredToken": {"json": "ExpiredTokenException"},
-    "IncompleteSignature": {"json": "IncompleteSignatureException", "rest-xml": "AuthorizationHeaderMalformed"},
+    "IncompleteSignature": {
+        "json": "IncompleteSignatureException",
+        "rest-xml": "AuthorizationHeaderMalformed",
+    },
 }
 _FORBIDDEN = frozenset(
-    {"AccessDenied", "InvalidClientTokenId", "SignatureDoesNotMatch", "MissingAuthenticationToken", "ExpiredToken"}
+    {
+        "AccessDenied",
+        "InvalidClientTokenId",
+        "SignatureDoesNotMatch",
+        "MissingAuthenticationToken",
+        "ExpiredToken",
+    }
 )
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 (the gate's word)
     """The gate's answer instead of moto's: a code, a sentence and an HTTP status.
 
     `code` is the query-protocol name; the json protocol has its own names and always answers 400.
@@ -33,7 +42,9 @@ class Refusal(Exception):
         self.status = status if status is not None else (403 if code in _FORBIDDEN else 400)
 
 
-def render(refusal: Refusal, protocol: str, *, resource: str = "", head: bool = False) -> tuple[int, str, bytes]:
+def render(
+    refusal: Refusal, protocol: str, *, resource: str = "", head: bool = False
+) -> tuple[int, str, bytes]:
     """HTTP status, content type and body of `refusal` in `protocol` (json, query or rest-xml)."""
     code = _CODES.get(refusal.code, {}).get(protocol, refusal.code)
     request_id = str(uuid.uuid4())

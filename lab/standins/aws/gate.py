@@ -1,4 +1,4 @@
-"""The WSGI application that stands before moto: authenticates, authorizes, keeps AWS's limits, hides plaintext."""
+"""The WSGI application before moto: authenticates, authorizes, keeps AWS's limits, hides plaintext."""
 
 from __future__ import annotations
 
@@ -23,15 +23,23 @@ _NOT_AWS = ("/moto-api", "/latest/", "/favicon.ico")
 class Gate:
     """IAM before moto. `changed` is called after each successful change of a parameter."""
 
-    def __init__(self, application: Application, root: RootKey, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, application: Application, root: RootKey, changed: Callable[[], None] = lambda: None
+    ) -> None:
         self._application = application
         self._root = root
         self._changed = changed
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        protocol, path, head = "rest-xml", str(environ.get("PATH_INFO", "")), environ["REQUEST_METHOD"] == "HEAD"
+        protocol, path, head = (
+            "rest-xml",
+            str(environ.get("PATH_INFO", "")),
+            environ["REQUEST_METHOD"] == "HEAD",
+        )
         if path.startswith(_NOT_AWS):
-            return _send(start_response, *render(Refusal("NoSuchKey", "Not Found", 404), protocol, resource=path))
+            return _send(
+                start_response, *render(Refusal("NoSuchKey", "Not Found", 404), protocol, resource=path)
+            )
         try:
             call = parse(environ)
             protocol = call.protocol
@@ -55,7 +63,9 @@ class Gate:
         signature.verify(call, caller.secret, now)
         return caller
 
-    def _parameter_store(self, call: Call, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def _parameter_store(
+        self, call: Call, environ: Environ, start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         """Pass an SSM call to moto and finish its answer."""
         status, headers, body = _collect(self._application, environ)
         succeeded = status.startswith("200")
@@ -75,9 +85,9 @@ def _collect(application: Application, environ: Environ) -> tuple[str, list[tupl
     """Run a WSGI application to its end: status line, headers and whole body."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
-    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+    def start(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], None]:
         started.append((status, headers))
-        return lambda data: None
+        return lambda _data: None
 
     body = b"".join(application(environ, start))
     status, headers = started[-1]
@@ -86,6 +96,10 @@ def _collect(application: Application, environ: Environ) -> tuple[str, list[tupl
 
 def _send(start_response: Callable[..., Any], status: int, content_type: str, body: bytes) -> Iterable[bytes]:
     reason = {400: "Bad Request", 403: "Forbidden", 404: "Not Found"}.get(status, "Error")
-    headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), ("x-amzn-RequestId", "rack")]
+    headers = [
+        ("Content-Type", content_type),
+        ("Content-Length", str(len(body))),
+        ("x-amzn-RequestId", "rack"),
+    ]
     start_response(f"{status} {reason}", headers)
     return [body]

@@ -19,7 +19,7 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 def kept(path: Path, make: bytes | None = None) -> bytes:
-    """Content of a private file; it is written first when it does not exist (a random password by default)."""
+    """Content of a private file; written first when it does not exist (a random password by default)."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(path, make if make is not None else random_password().encode())
@@ -41,7 +41,7 @@ def random_password() -> str:
 
 
 def cluster_secret(state: State, name: str) -> str:
-    """Value of one secret below /pve1 (`weka/password`), made up on first use in the form that its reader expects."""
+    """Value of one secret below /pve1 (`weka/password`), made up on first use in its reader's form."""
     path = state.secrets / "ssm" / name.replace("/", "_")
     if not path.exists():
         kept(path, _make(state, name))
@@ -51,7 +51,7 @@ def cluster_secret(state: State, name: str) -> str:
 def _make(state: State, name: str) -> bytes:
     leaf = name.rpartition("/")[2]
     if name == "cluster/corosync_key":
-        return base64.b64encode(secrets.token_bytes(256))      # corosync-keygen writes 256 bytes
+        return base64.b64encode(secrets.token_bytes(256))  # corosync-keygen writes 256 bytes
     if name == "ceph/mon_secret":
         return _cephx_key()
     if leaf == "root_password_hash":
@@ -73,11 +73,22 @@ def ssh_key(state: State, name: str, algorithm: str) -> tuple[str, str]:
     """(private, public) OpenSSH key pair `name` in the state folder; `algorithm` is ed25519 or rsa4096."""
     private, public = state.secrets / "ssh" / name, state.secrets / "ssh" / f"{name}.pub"
     if not private.exists() or not public.exists():
-        key = ed25519.Ed25519PrivateKey.generate() if algorithm == "ed25519" else rsa.generate_private_key(65537, 4096)
-        encoded = key.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+        key = (
+            ed25519.Ed25519PrivateKey.generate()
+            if algorithm == "ed25519"
+            else rsa.generate_private_key(65537, 4096)
+        )
+        encoded = (
+            key.public_key()
+            .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+            .decode()
+        )
         private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(public, f"{encoded} {name}@rack\n".encode())
-        write_private(private, key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()))
+        write_private(
+            private,
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+            ),
+        )
     return private.read_text(encoding="utf-8"), public.read_text(encoding="utf-8").strip()

@@ -57,7 +57,9 @@ def _check_name(name: str) -> None:
     bare = name.partition(":parameter")[2] if name.startswith("arn:") else name
     if bare.lstrip("/").lower().startswith(("aws", "ssm")):
         word = bare.lstrip("/")[:3]
-        raise Refusal("ValidationException", f'Parameter name: can\'t be prefixed with "{word}" (case-insensitive).')
+        raise Refusal(
+            "ValidationException", f'Parameter name: can\'t be prefixed with "{word}" (case-insensitive).'
+        )
     if not NAME.fullmatch(bare):
         raise Refusal(
             "ValidationException",
@@ -66,10 +68,13 @@ def _check_name(name: str) -> None:
         )
     if bare.strip("/").count("/") + 1 > MAX_LEVELS:
         raise Refusal(
-            "HierarchyLevelLimitExceededException", f"A parameter can have at most {MAX_LEVELS} levels in its hierarchy."
+            "HierarchyLevelLimitExceededException",
+            f"A parameter can have at most {MAX_LEVELS} levels in its hierarchy.",
         )
     if len(bare) > MAX_NAME_LENGTH:
-        raise Refusal("ValidationException", f"Parameter name must be at most {MAX_NAME_LENGTH} characters long.")
+        raise Refusal(
+            "ValidationException", f"Parameter name must be at most {MAX_NAME_LENGTH} characters long."
+        )
 
 
 def _too_large(tier: str, limit: int) -> str:
@@ -88,7 +93,7 @@ READS = frozenset({"GetParameter", "GetParameters", "GetParametersByPath", "GetP
 
 
 def hide_plaintext(call: Call, body: bytes) -> bytes:
-    """moto's answer to a read without WithDecryption, with SecureString values as real ciphertext of their key."""
+    """moto's answer to a read without WithDecryption, SecureString values as real ciphertext."""
     answer = json.loads(body)
     entries = answer.get("Parameters") or ([answer["Parameter"]] if "Parameter" in answer else [])
     for entry in entries:
@@ -106,7 +111,7 @@ def _ciphertext(region: str, entry: dict[str, Any]) -> str:
 
 
 def _encrypt(region: str, arn: str, name: str, version: int) -> str:
-    """Ciphertext under the parameter's key with the context that Parameter Store uses: kms:Decrypt opens it."""
+    """Ciphertext under the parameter's key and Parameter Store's context: kms:Decrypt opens it."""
     parameter = _version(region, name, version)
     plain = (parameter.decrypt(parameter.value) or "").encode() if parameter else b""
     if not plain or len(plain) > KMS_PLAINTEXT_BYTES:

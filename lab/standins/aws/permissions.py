@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from moto.kms.models import KmsBackend, kms_backends
 from moto.kms.utils import _deserialize_ciphertext_blob as deserialize_ciphertext
-from moto.secretsmanager.models import secretsmanager_backends
+from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 from moto.ssm.models import Parameter, ssm_backends
 
 from lab.standins.aws import s3_actions
@@ -24,7 +24,7 @@ DEFAULT_KEY = "alias/aws/ssm"
 
 @dataclass(frozen=True)
 class Access:
-    """One permission that a call needs. `hidden` is answered instead of naming the key (SSM does so on Decrypt)."""
+    """One permission that a call needs. `hidden` is answered instead of naming the key, as SSM does."""
 
     action: str
     resource: str
@@ -70,10 +70,16 @@ def below(region: str, path: str, recursive: bool) -> list[Parameter]:
     prefix = path.rstrip("/") + "/"
     versions = ssm_backends[ACCOUNT][region]._parameters
     names = [name for name in list(versions) if name.startswith(prefix)]
-    return [versions[name][-1] for name in names if recursive or "/" not in name[len(prefix):]]
+    return [versions[name][-1] for name in names if recursive or "/" not in name[len(prefix) :]]
 
 
-_ON_NAME = {"GetParameter", "GetParameterHistory", "DeleteParameter", "LabelParameterVersion", "UnlabelParameterVersion"}
+_ON_NAME = {
+    "GetParameter",
+    "GetParameterHistory",
+    "DeleteParameter",
+    "LabelParameterVersion",
+    "UnlabelParameterVersion",
+}
 _ON_NAMES = {"GetParameters", "DeleteParameters"}
 _ON_TAGS = {"AddTagsToResource", "RemoveTagsFromResource", "ListTagsForResource"}
 
@@ -90,7 +96,11 @@ def _ssm(call: Call) -> list[Access]:
         access = [Access(action, parameter_arn(region, path), context)]
         return access + _decrypts(call, below(region, path, recursive))
     if operation in _ON_NAME | _ON_NAMES:
-        names = [str(params.get("Name", ""))] if operation in _ON_NAME else list(map(str, params.get("Names", [])))
+        names = (
+            [str(params.get("Name", ""))]
+            if operation in _ON_NAME
+            else list(map(str, params.get("Names", [])))
+        )
         access = [Access(action, parameter_arn(region, name.partition(":")[0])) for name in names]
         return access + _decrypts(call, [p for name in names if (p := stored(region, name)) is not None])
     if operation in _ON_TAGS and params.get("ResourceType") == "Parameter":
@@ -119,9 +129,14 @@ def _decrypts(call: Call, parameters: list[Parameter]) -> list[Access]:
     if not call.params.get("WithDecryption"):
         return []
     return [
-        Access("kms:Decrypt", key_arn(call.region, parameter.keyid or DEFAULT_KEY),
-               _via("ssm", call.region, parameter_arn(call.region, parameter.name)), hidden=NO_KEY)
-        for parameter in parameters if parameter.parameter_type == "SecureString"
+        Access(
+            "kms:Decrypt",
+            key_arn(call.region, parameter.keyid or DEFAULT_KEY),
+            _via("ssm", call.region, parameter_arn(call.region, parameter.name)),
+            hidden=NO_KEY,
+        )
+        for parameter in parameters
+        if parameter.parameter_type == "SecureString"
     ]
 
 
@@ -192,7 +207,7 @@ def _secretsmanager(call: Call) -> list[Access]:
     arn = named if named.startswith("arn:") else f"arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:{named}"
     access = [Access(action, arn)]
     secret = backend.secrets.get(named)
-    if secret is not None:
+    if isinstance(secret, FakeSecret):
         access = [Access(action, str(secret.arn))]
         if call.operation in ("GetSecretValue", "PutSecretValue") and secret.kms_key_id:
             operation = "kms:Decrypt" if call.operation == "GetSecretValue" else "kms:GenerateDataKey"
@@ -207,8 +222,12 @@ def _secretsmanager(call: Call) -> list[Access]:
 def _iam(call: Call) -> list[Access]:
     params = call.params
     prefix = f"arn:aws:iam::{ACCOUNT}"
-    for parameter, kind in (("RoleName", "role"), ("UserName", "user"), ("GroupName", "group"),
-                            ("InstanceProfileName", "instance-profile")):
+    for parameter, kind in (
+        ("RoleName", "role"),
+        ("UserName", "user"),
+        ("GroupName", "group"),
+        ("InstanceProfileName", "instance-profile"),
+    ):
         if params.get(parameter):
             return [Access(f"iam:{call.operation}", f"{prefix}:{kind}/{params[parameter]}")]
     return [Access(f"iam:{call.operation}", str(params.get("PolicyArn") or "*"))]
@@ -223,7 +242,9 @@ def _logs(call: Call) -> list[Access]:
     group = str(call.params.get("logGroupName") or call.params.get("logGroupNamePrefix") or "*")
     stream = call.params.get("logStreamName")
     suffix = f":log-stream:{stream}" if stream else ":*"
-    return [Access(f"logs:{call.operation}", f"arn:aws:logs:{call.region}:{ACCOUNT}:log-group:{group}{suffix}")]
+    return [
+        Access(f"logs:{call.operation}", f"arn:aws:logs:{call.region}:{ACCOUNT}:log-group:{group}{suffix}")
+    ]
 
 
 _RULES: dict[str, Callable[[Call], list[Access]]] = {

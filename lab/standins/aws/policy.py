@@ -111,7 +111,7 @@ def _principal_matches(statement: Mapping[str, Any], principals: frozenset[str])
     return False
 
 
-# --- patterns -------------------------------------------------------------------------------------------------
+# --- patterns --------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=4096)
@@ -146,7 +146,7 @@ def _variables(context: Mapping[str, tuple[str, ...]]) -> Callable[[str], str]:
     return expand
 
 
-# --- conditions -----------------------------------------------------------------------------------------------
+# --- conditions ------------------------------------------------------------------------------
 
 
 def _number(test: Callable[[float, float], bool]) -> Callable[[str, str], bool]:

@@ -17,7 +17,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import ThreadedWSGIServer
 
-from lab.standins.aws import seed, transport
+from lab.standins.aws import seeding, transport
 from lab.standins.aws.accounts import RootKey
 from lab.standins.aws.gate import Application, Gate
 from lab.standins.aws.tree import Parameter
@@ -25,7 +25,7 @@ from lab.standins.aws.tree import Parameter
 REQUEST_TIMEOUT_S = 120
 
 
-class _Handler(MotoRequestHandler):  # type: ignore[misc]
+class _Handler(MotoRequestHandler):
     """moto's handler with a bound on how long a client may stay silent."""
 
     timeout = REQUEST_TIMEOUT_S
@@ -37,16 +37,18 @@ class _TlsServer(ThreadedWSGIServer):
 
     def __init__(self, host: str, port: int, application: Application, tls: ssl.SSLContext | None) -> None:
         super().__init__(host, port, application, handler=_Handler)
-        self.ssl_context = tls      # read by werkzeug for the URL scheme
+        self.ssl_context = tls  # read by werkzeug for the URL scheme
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
         if self.ssl_context is not None:
-            connection = self.ssl_context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            connection = self.ssl_context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
         return connection, address
 
 
-def application(order: seed.Order, root: RootKey, snapshot: Path) -> Gate:
+def application(order: seeding.Order, root: RootKey, snapshot: Path) -> Gate:
     """The gate before a fresh, seeded account. The snapshot is rewritten after each change of a parameter."""
     lock = threading.Lock()
     settled = threading.Event()
@@ -54,25 +56,30 @@ def application(order: seed.Order, root: RootKey, snapshot: Path) -> Gate:
     def changed() -> None:
         if settled.is_set():
             with lock:
-                seed.remember(order.parameters, order.region, snapshot)
+                seeding.remember(order.parameters, order.region, snapshot)
 
     gate = Gate(DomainDispatcherApplication(create_backend_app), root, changed)
 
     def client_of(service: str) -> Any:
-        return transport.client(gate, service, region=order.region, access_key=root.access_key, secret=root.secret)
+        return transport.client(
+            gate, service, region=order.region, access_key=root.access_key, secret=root.secret
+        )
 
-    seed.account(order, client_of, snapshot)
+    seeding.account(order, client_of, snapshot)
     settled.set()
     return gate
 
 
-def order_from(config: dict[str, Any]) -> tuple[seed.Order, RootKey, Path]:
+def order_from(config: dict[str, Any]) -> tuple[seeding.Order, RootKey, Path]:
     """What `prepare` wrote, typed."""
-    order = seed.Order(
-        region=config["region"], domain=config["domain"], hosts=tuple(config["hosts"]),
+    order = seeding.Order(
+        region=config["region"],
+        domain=config["domain"],
+        hosts=tuple(config["hosts"]),
         operator_key=(config["operator"]["access_key"], config["operator"]["secret"]),
         backup_key=config["backup_key"],
-        parameters=tuple(Parameter(**entry) for entry in config["parameters"]))
+        parameters=tuple(Parameter(**entry) for entry in config["parameters"]),
+    )
     return order, RootKey(**config["root"]), Path(config["snapshot"])
 
 

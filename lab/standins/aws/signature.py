@@ -1,4 +1,4 @@
-"""Verification of Signature Version 4, with botocore's own signer: what a client signs is what is recomputed."""
+"""Verification of Signature Version 4 with botocore's own signer."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class _Verifier(SigV4Auth):
         return headers
 
     def _normalize_url_path(self, path: str) -> str:
-        # S3 signs the path once encoded, the others encode it again; all others here use "/".
-        return path if self._service_name == "s3" else str(super()._normalize_url_path(path))
+        # S3 signs the path as it is on the wire; the other services here use only "/".
+        return path
 
 
 def verify(call: Call, secret: str, now: datetime.datetime) -> None:
@@ -74,19 +74,27 @@ def _check_date(stamp: str, scope_date: str, now: datetime.datetime, service: st
     except ValueError as error:
         raise Refusal("IncompleteSignature", "X-Amz-Date must be yyyymmddThhmmssZ", 400) from error
     if not stamp.startswith(scope_date):
-        raise Refusal("SignatureDoesNotMatch", "Date in Credential scope does not match YYYYMMDD from X-Amz-Date.")
+        raise Refusal(
+            "SignatureDoesNotMatch", "Date in Credential scope does not match YYYYMMDD from X-Amz-Date."
+        )
     skew = (now - sent).total_seconds()
     if abs(skew) > MAX_SKEW_S:
         if service == "s3":
             raise Refusal(
-                "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.", 403
+                "RequestTimeTooSkewed",
+                "The difference between the request time and the current time is too large.",
+                403,
             )
         word = "expired" if skew > 0 else "not yet current"
-        raise Refusal("SignatureDoesNotMatch", f"Signature {word}: {stamp} is {abs(skew):.0f} s from the current time")
+        raise Refusal(
+            "SignatureDoesNotMatch", f"Signature {word}: {stamp} is {abs(skew):.0f} s from the current time"
+        )
 
 
 def _check_payload_hash(call: Call) -> None:
     """A literal hash must be the body's; UNSIGNED-PAYLOAD and the STREAMING ones say nothing of it."""
     claimed = call.headers.get("x-amz-content-sha256", "")
     if len(claimed) == 64 and claimed != hashlib.sha256(call.body).hexdigest():
-        raise Refusal("XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match.", 400)
+        raise Refusal(
+            "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match.", 400
+        )

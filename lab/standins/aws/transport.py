@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
@@ -24,22 +25,41 @@ class _Raw(io.BytesIO):
             yield chunk
 
 
-def client(application: Application, service: str, *, region: str, access_key: str, secret: str,
-           token: str | None = None) -> Any:
-    """A boto3 client whose requests go straight into `application`, signed and serialized as over the wire."""
-    session = boto3.session.Session(
-        aws_access_key_id=access_key, aws_secret_access_key=secret, aws_session_token=token, region_name=region)
+def client(
+    application: Application,
+    service: str,
+    *,
+    region: str,
+    access_key: str,
+    secret: str,
+    token: str | None = None,
+) -> Any:
+    """A boto3 client whose requests go straight into `application`, signed as over the wire."""
+    session: Any = boto3.session.Session(
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        region_name=region,
+    )
     made = session.client(service, endpoint_url=ENDPOINT, config=Config(s3={"addressing_style": "path"}))
 
     def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        body = request.body.read() if hasattr(request.body, "read") else request.body
+        given: Any = request.body
+        body = given.read() if hasattr(given, "read") else given
         target = request.url.removeprefix(ENDPOINT) or "/"
-        builder = EnvironBuilder(path=target, base_url=ENDPOINT, method=request.method, data=body or b"",
-                                 headers=[(name, _text(value)) for name, value in request.headers.items()])
+        builder = EnvironBuilder(
+            path=target,
+            base_url=ENDPOINT,
+            method=request.method,
+            data=body or b"",
+            headers=[(name, _text(value)) for name, value in request.headers.items()],
+        )
         environ = builder.get_environ()
         environ["RAW_URI"] = target
         chunks, status, headers = run_wsgi_app(application, environ)
-        return AWSResponse(request.url, int(status.split()[0]), dict(headers), _Raw(b"".join(chunks)))
+        return AWSResponse(
+            request.url, int(status.split()[0]), HTTPHeaders.from_dict(dict(headers)), _Raw(b"".join(chunks))
+        )
 
     made.meta.events.register("before-send", send)
     return made

@@ -32,20 +32,33 @@ def secure(name: str, value: str) -> Parameter:
 
 
 SECRETS = (
-    "cluster/corosync_key", "ceph/mon_secret", "authentication/ad/bind_password",
-    "authentication/duo/integration_key", "authentication/duo/secret_key", "backup/s3_access_key",
-    "backup/s3_secret_key", "monitoring/defender_xdr/tenant_id", "monitoring/defender_xdr/client_id",
-    "monitoring/defender_xdr/client_secret", "monitoring/defender_xdr/workspace_id",
-    "monitoring/defender_xdr/workspace_key", "monitoring/grafana/admin_password", "weka/password",
-    "ssh_keys/ansible/private_key", "ssh_keys/admin/private_key",
+    "cluster/corosync_key",
+    "ceph/mon_secret",
+    "authentication/ad/bind_password",
+    "authentication/duo/integration_key",
+    "authentication/duo/secret_key",
+    "backup/s3_access_key",
+    "backup/s3_secret_key",
+    "monitoring/defender_xdr/tenant_id",
+    "monitoring/defender_xdr/client_id",
+    "monitoring/defender_xdr/client_secret",
+    "monitoring/defender_xdr/workspace_id",
+    "monitoring/defender_xdr/workspace_key",
+    "monitoring/grafana/admin_password",
+    "weka/password",
+    "ssh_keys/ansible/private_key",
+    "ssh_keys/admin/private_key",
 )
 """Secrets of the whole cluster; `secrets_needed` adds those of nodes and switches."""
 
 
 def secrets_needed(rack: Rack) -> list[str]:
     """Names below ROOT for which `parameters` wants a value."""
-    nodes = [f"nodes/{server.name}/{leaf}" for server in rack.server
-             for leaf in ("ipmi_password", "root_password_hash")]
+    nodes = [
+        f"nodes/{server.name}/{leaf}"
+        for server in rack.server
+        for leaf in ("ipmi_password", "root_password_hash")
+    ]
     return [*SECRETS, *nodes, *(f"switches/{switch.name}/password" for switch in rack.switch)]
 
 
@@ -55,8 +68,14 @@ def parameters(rack: Rack, secrets: Mapping[str, str], public: Mapping[str, str]
     Raises KeyError when one of `secrets_needed` or of the public keys is missing.
     """
     return [
-        *_network(rack), *_nodes(rack), *_switches(rack, public), *_site(rack),
-        *(string(f"ssh_keys/{who}/public_key", public[f"ssh_keys/{who}/public_key"]) for who in ("ansible", "admin")),
+        *_network(rack),
+        *_nodes(rack),
+        *_switches(rack, public),
+        *_site(rack),
+        *(
+            string(f"ssh_keys/{who}/public_key", public[f"ssh_keys/{who}/public_key"])
+            for who in ("ansible", "admin")
+        ),
         *(secure(name, secrets[name]) for name in secrets_needed(rack)),
         Parameter(OUTSIDE, "SecureString", "not yours"),
     ]
@@ -90,7 +109,7 @@ SWITCH_USER = "rackproof"
 
 
 def _site(rack: Rack) -> Iterator[Parameter]:
-    """What the plan orders and later phases read. Directory, Weka and monitoring do not stand in the rack yet."""
+    """What later phases read. Directory, Weka and monitoring do not stand in the rack yet."""
     labels = rack.domain.split(".")
     yield string("cluster/name", "pve1")
     yield string("authentication/ad/domain", f"corp.{rack.domain}")

@@ -1,4 +1,4 @@
-"""Fills the account: identities, key, bucket, secret and the parameter tree. Everything goes through the gate."""
+"""Fills the account: identities, key, bucket, secret, parameter tree. All of it goes through the gate."""
 
 from __future__ import annotations
 
@@ -36,17 +36,20 @@ class Order:
 
 
 def account(order: Order, client_of: ClientOf, snapshot: Path) -> None:
-    """Make everything that `order` names in an empty account; parameters come from `snapshot` where it has them."""
+    """Make what `order` names in an empty account; parameters come from `snapshot` where it has them."""
     key_arn = _key(client_of("kms"))
     _identities(order, client_of("iam"), key_arn)
     _bucket(order.region, client_of("s3"))
     client_of("secretsmanager").create_secret(
-        Name=SECRET, SecretString=json.dumps({"key": order.backup_key}), KmsKeyId=KEY_ALIAS)
+        Name=SECRET, SecretString=json.dumps({"key": order.backup_key}), KmsKeyId=KEY_ALIAS
+    )
     _parameters(client_of("ssm"), remembered(order.parameters, snapshot))
 
 
 def _key(kms: Any) -> str:
-    made = kms.create_key(Description="pve1 parameters and backups", Policy=json.dumps(documents.key_policy()))
+    made = kms.create_key(
+        Description="pve1 parameters and backups", Policy=json.dumps(documents.key_policy())
+    )
     kms.create_alias(AliasName=KEY_ALIAS, TargetKeyId=made["KeyMetadata"]["KeyId"])
     kms.enable_key_rotation(KeyId=made["KeyMetadata"]["KeyId"])
     return str(made["KeyMetadata"]["Arn"])
@@ -56,10 +59,16 @@ def _identities(order: Order, iam: Any, key_arn: str) -> None:
     user_arn = iam.create_user(UserName=OPERATOR)["User"]["Arn"]
     trust = documents.node_role_trust(user_arn, order.domain, list(order.hosts), order.region)
     role_arn = iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
-    iam.put_role_policy(RoleName=ROLE, PolicyName="pve1-node-access",
-                        PolicyDocument=json.dumps(documents.node_role(order.region, BUCKET, key_arn)))
-    iam.put_user_policy(UserName=OPERATOR, PolicyName="pve1-operator",
-                        PolicyDocument=json.dumps(documents.operator(order.region, BUCKET, key_arn, role_arn)))
+    iam.put_role_policy(
+        RoleName=ROLE,
+        PolicyName="pve1-node-access",
+        PolicyDocument=json.dumps(documents.node_role(order.region, BUCKET, key_arn)),
+    )
+    iam.put_user_policy(
+        UserName=OPERATOR,
+        PolicyName="pve1-operator",
+        PolicyDocument=json.dumps(documents.operator(order.region, BUCKET, key_arn, role_arn)),
+    )
     iam.create_access_key(UserName=OPERATOR)
     _pin_access_key(*order.operator_key)
 
@@ -76,10 +85,21 @@ def _pin_access_key(access_key: str, secret: str) -> None:
 def _bucket(region: str, s3: Any) -> None:
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": region})
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    s3.put_public_access_block(Bucket=BUCKET, PublicAccessBlockConfiguration={
-        "BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True})
-    s3.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration={
-        "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]})
+    s3.put_public_access_block(
+        Bucket=BUCKET,
+        PublicAccessBlockConfiguration={
+            "BlockPublicAcls": True,
+            "IgnorePublicAcls": True,
+            "BlockPublicPolicy": True,
+            "RestrictPublicBuckets": True,
+        },
+    )
+    s3.put_bucket_encryption(
+        Bucket=BUCKET,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+        },
+    )
 
 
 def _parameters(ssm: Any, wanted: Iterable[Parameter]) -> None:
