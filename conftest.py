@@ -18,7 +18,7 @@ from cluster.cluster import Cluster
 from cluster.errors import RackproofError, SiteError
 from cluster.site import Site, load
 from reports import plugin as reporting
-from reports.evidence import Run
+from reports.redaction import Redactor
 from steps import modes
 from steps.phases import Phases
 
@@ -37,7 +37,6 @@ ENTERED = "RACKPROOF_ENTERED"
 UP_DEADLINE_S = 900
 site_key = pytest.StashKey[Site]()
 phases_key = pytest.StashKey[Phases]()
-run_key = pytest.StashKey[Run]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -109,6 +108,7 @@ def _make_machines_exist(command: str) -> None:
         raise pytest.UsageError(f"rack.up = {command!r} ended with status {done.returncode}; see above")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     if not runs_features(config):
         return
@@ -122,10 +122,15 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     cluster = Cluster(site)
     run = reporting.open_run(
-        config, site=site.name, kind=site.kind, seed=config.option.chaos_seed, secrets=cluster.secrets.values
+        config,
+        site=site.name,
+        kind=site.kind,
+        seed=config.option.chaos_seed,
+        redactor=Redactor(),
+        relaxed=site.relax,
+        command=_repeating(config),
     )
     cluster.observer = run.transcript
-    config.stash[run_key] = run
     config.stash[phases_key] = Phases(cluster, modes.Mode.of(config.option), run)
 
 
@@ -180,10 +185,10 @@ def cluster(phases: Phases) -> Iterator[Cluster]:
     yield phases.cluster
 
 
-@pytest.fixture
-def evidence(pytestconfig: pytest.Config) -> Run:
-    """The record of this run; what is written to it is on disk at once."""
-    return pytestconfig.stash[run_key]
+@pytest.fixture(scope="session")
+def mode(phases: Phases) -> modes.Mode:
+    """What this run may do, and its seed."""
+    return phases.mode
 
 
 @pytest.fixture

@@ -75,8 +75,8 @@ def _function(path: Path, case: Case) -> Callable[[pytest.FixtureRequest], None]
 
 
 def _internal(path: Path) -> bool:
-    """Whether a frame of a traceback is pytest's own: between sentence and step there is nothing to see."""
-    return not {"_pytest", "pytest_bdd", "pluggy"}.isdisjoint(path.parts)
+    """Whether a frame of a traceback lies between the sentence and the step, where there is nothing to see."""
+    return path == Path(__file__) or not {"_pytest", "pytest_bdd", "pluggy"}.isdisjoint(path.parts)
 
 
 class ScenarioItem(pytest.Function):

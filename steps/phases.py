@@ -1,0 +1,91 @@
+"""Which phase stands, which fell, and what was last seen of each; converges every phase once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos import journal
+from cluster.cluster import Cluster
+from cluster.contradictions import contradictions
+from cluster.errors import BlockedError, RackproofError, RefusedError
+from provisioners import base_install, network, preflight
+from provisioners.change import Change, Phase
+from provisioners.converge import converge, plan, rollback
+from reports.evidence import Run
+from steps.modes import Mode
+from steps.progress import say
+
+PHASES: Mapping[int, Phase[Any]] = {0: preflight.PHASE, 1: base_install.PHASE, 2: network.PHASE}
+
+
+@dataclass
+class Phases:
+    """The phases of one session over one cluster.
+
+    `require` converges a phase the first time and remembers the outcome: a phase that fell blocks every later
+    scenario that stands on it, so that one cause is reported once.
+    """
+
+    cluster: Cluster
+    mode: Mode
+    run: Run
+    seen: dict[int, Any] = field(default_factory=dict)
+    fallen: dict[int, RackproofError] = field(default_factory=dict)
+
+    def require(self, number: int) -> Any:
+        """The observation of phase `number`, converged. Raises BlockedError when it or one before it fell."""
+        for earlier in range(number + 1):
+            if earlier in self.fallen:
+                raise BlockedError(f"phase {earlier} fell: {self.fallen[earlier]}")
+        if number not in self.seen:
+            try:
+                self._guard_order()
+                self.seen[number] = converge(
+                    PHASES[number],
+                    self.cluster,
+                    self.mode.provision,
+                    record=self._record,
+                    progress=say,
+                    wipe=self.mode.wipe,
+                )
+            except RackproofError as error:
+                self.fallen[number] = error
+                raise
+        return self.seen[number]
+
+    def look(self, number: int) -> Any:
+        """A fresh observation of phase `number`; nothing is changed."""
+        self.seen[number] = PHASES[number].observe(self.cluster)
+        return self.seen[number]
+
+    def _guard_order(self) -> None:
+        """An order that contradicts itself beyond repair is not built."""
+        stops = [c for c in contradictions(self.cluster.site) if c.severity == "error"]
+        if stops and self.mode.provision == "missing":
+            first = stops[0]
+            raise RefusedError(f"the order contradicts itself ({first.id}): {first.truth} Instead: {first.instead}")
+
+    def _record(self, change: Change) -> None:
+        self.run.change(change.node, change.summary)
+
+    def print_plan(self) -> None:
+        """Prints every change that is missing, by phase and node, and touches nothing."""
+        for number, phase in PHASES.items():
+            changes = plan(phase, self.cluster)
+            say(f"phase {number} {phase.name}: {len(changes)} changes")
+            for change in sorted(changes, key=lambda c: c.node):
+                destroys = f" (destroys {change.destroys})" if change.destroys else ""
+                say(f"  {change.node}: {change.summary}{destroys}")
+
+    def roll_back(self, number: int) -> None:
+        """Undoes what phase `number` changed, from the configuration that was saved before it first touched a node."""
+        if number not in PHASES:
+            raise RefusedError(f"--rollback {number}: expected one of {', '.join(map(str, PHASES))}")
+        rollback(PHASES[number], self.cluster, progress=say)
+
+    def heal_what_is_left(self) -> None:
+        """Heals what the journal of an earlier, killed run still names, before anything else happens."""
+        if self.mode.provision == "missing":
+            journal.recover(self.cluster)
