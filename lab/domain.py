@@ -20,9 +20,9 @@ FIRMWARE = (
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
     ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
 )
-FIRST_SLOT = 0x14               # PCI slots 0x14.. carry the drive bays; libvirt numbers its own from 1
+FIRST_SLOT = 0x14  # PCI slots 0x14.. carry the drive bays; libvirt numbers its own from 1
 FIRST_CHASSIS = 100
-FIRST_BOOT_INDEX = 100          # above what Redfish's boot order uses, so a CD with order 1 comes first
+FIRST_BOOT_INDEX = 100  # above what Redfish's boot order uses, so a CD with order 1 comes first
 SPEED_MBIT = {"p0": 200_000, "p1": 200_000, "m0": 1_000}
 TB_CACHE_MIB = 256
 CD_TARGET = "sda"
@@ -34,8 +34,9 @@ def firmware() -> tuple[str, str]:
     for code, variables in FIRMWARE:
         if Path(code).exists() and Path(variables).exists():
             return code, variables
-    raise LabError("no UEFI firmware found at " + ", ".join(code for code, _ in FIRMWARE)
-                   + "; install the package ovmf")
+    raise LabError(
+        "no UEFI firmware found at " + ", ".join(code for code, _ in FIRMWARE) + "; install the package ovmf"
+    )
 
 
 def disk_path(state: State, serial: str) -> Path:
@@ -50,8 +51,9 @@ def serial_log(state: State, server: Server) -> Path:
     return state.logs / f"{server.name}-serial.log"
 
 
-def _add(parent: ET.Element, tag: str, text: str | None = None,
-         attributes: Mapping[str, str] | None = None) -> ET.Element:
+def _add(
+    parent: ET.Element, tag: str, text: str | None = None, attributes: Mapping[str, str] | None = None
+) -> ET.Element:
     element = ET.SubElement(parent, tag, dict(attributes or {}))
     element.text = text
     return element
@@ -89,8 +91,12 @@ def describe(rack: Rack, state: State, server: Server, physical: Physical, accel
 
 def _smbios(root: ET.Element, rack: Rack, server: Server) -> None:
     system = _add(_add(root, "sysinfo", None, {"type": "smbios"}), "system")
-    entries = {"manufacturer": rack.servers.manufacturer, "product": rack.servers.model,
-               "serial": server.serial, "uuid": server.uuid}
+    entries = {
+        "manufacturer": rack.servers.manufacturer,
+        "product": rack.servers.model,
+        "serial": server.serial,
+        "uuid": server.uuid,
+    }
     for name, value in entries.items():
         _add(system, "entry", value, {"name": name})
 
@@ -110,7 +116,7 @@ def _devices(root: ET.Element, rack: Rack, state: State, server: Server, physica
     _add(devices, "controller", None, {"type": "usb", "model": "none"})
     for port in PORTS:
         devices.append(_port(server, port, physical))
-    cd = _add(devices, "disk", None, {"type": "file", "device": "cdrom"})      # the BMC's virtual CD drive
+    cd = _add(devices, "disk", None, {"type": "file", "device": "cdrom"})  # the BMC's virtual CD drive
     _add(cd, "target", None, {"dev": CD_TARGET, "bus": "sata"})
     _add(cd, "readonly")
     _add(cd, "alias", None, {"name": CD_ALIAS})
@@ -159,16 +165,31 @@ def command_line(rack: Rack, state: State, server: Server, physical: Physical) -
     line = ET.Element(f"{{{QEMU}}}commandline")
     for drive in rack.drives(server):
         slot, function = FIRST_SLOT + drive.bay // 8, drive.bay % 8
-        _argument(line, "-device", (
-            f"pcie-root-port,id={slot_id(drive.serial)},bus=pcie.0,addr={slot:#x}.{function},multifunction=on,"
-            f"chassis={FIRST_CHASSIS + drive.bay},slot={FIRST_CHASSIS + drive.bay}"))
-        _argument(line, "-drive", (
-            f"file={disk_path(state, drive.serial)},if=none,id={drive_id(drive.serial)},format=qcow2,"
-            "discard=unmap,cache=writeback"))
+        _argument(
+            line,
+            "-device",
+            (
+                f"pcie-root-port,id={slot_id(drive.serial)},bus=pcie.0,addr={slot:#x}.{function},multifunction=on,"
+                f"chassis={FIRST_CHASSIS + drive.bay},slot={FIRST_CHASSIS + drive.bay}"
+            ),
+        )
+        _argument(
+            line,
+            "-drive",
+            (
+                f"file={disk_path(state, drive.serial)},if=none,id={drive_id(drive.serial)},format=qcow2,"
+                "discard=unmap,cache=writeback"
+            ),
+        )
         if physical.in_bay(server.name, drive.serial):
-            _argument(line, "-device", (
-                f"nvme,id={device_id(drive.serial)},drive={drive_id(drive.serial)},serial={drive.serial},"
-                f"bus={slot_id(drive.serial)},bootindex={boot_index(drive)}"))
+            _argument(
+                line,
+                "-device",
+                (
+                    f"nvme,id={device_id(drive.serial)},drive={drive_id(drive.serial)},serial={drive.serial},"
+                    f"bus={slot_id(drive.serial)},bootindex={boot_index(drive)}"
+                ),
+            )
     return line
 
 

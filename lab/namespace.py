@@ -19,10 +19,17 @@ from lab.processes import MARK, Daemon, gone, pid_of, run, start, start_time
 
 HOLDER = "holder"
 # Shown from the rack's state folder. /run holds every socket and pid file; the rest is what daemons keep.
-OVERLAID = ("/run", "/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt",
-            "/etc/openvswitch", "/var/lib/openvswitch", "/var/log/openvswitch")
+OVERLAID = (
+    "/run",
+    "/etc/libvirt",
+    "/var/lib/libvirt",
+    "/var/log/libvirt",
+    "/var/cache/libvirt",
+    "/etc/openvswitch",
+    "/var/lib/openvswitch",
+    "/var/log/openvswitch",
+)
 KILL_DEADLINE_S = 5.0
-
 
 
 def _names() -> list[str]:
@@ -36,23 +43,40 @@ def exists(name: str) -> bool:
 
 def create(name: str, state: State) -> None:
     """Make both namespaces, or what is missing of them. Raises LabError when another rack has the name."""
-    _refuse_foreign(name, state)
+    refuse_foreign(name, state)
     if not exists(name):
         run(["ip", "netns", "add", name])
     _resolver(name).parent.mkdir(parents=True, exist_ok=True)
-    start(state, Daemon(
-        HOLDER, ["ip", "netns", "exec", name, "unshare", "--mount", "--propagation", "private",
-                 "sleep", "infinity"], lambda: _separate(state), ready_deadline_s=10))
-    holder = _holder(state)
-    mounted = _mount_points(holder)
+    start(
+        state,
+        Daemon(
+            HOLDER,
+            [
+                "ip",
+                "netns",
+                "exec",
+                name,
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "sleep",
+                "infinity",
+            ],
+            lambda: _separate(state),
+            ready_deadline_s=10,
+        ),
+    )
+    keeper = _holder(state)
+    mounted = _mount_points(keeper)
     for target in OVERLAID:
         source = state.overlay / target.strip("/").replace("/", "-")
         source.mkdir(parents=True, exist_ok=True)
         if not Path(target).is_dir():
             raise LabError(f"{target} is missing; install the packages in lab/apt-packages.txt")
         if target not in mounted:
-            run(["nsenter", f"--target={holder}", "--mount", "mount", "--bind", str(source), target])
-    run(["nsenter", f"--target={holder}", "--net", "ip", "link", "set", "lo", "up"])
+            run(["nsenter", f"--target={keeper}", "--mount", "mount", "--bind", str(source), target])
+    run(["nsenter", f"--target={keeper}", "--net", "ip", "link", "set", "lo", "up"])
 
 
 def write_resolver(name: str, address: str, domain: str) -> None:
@@ -64,19 +88,26 @@ def _resolver(name: str) -> Path:
     return Path("/etc/netns") / name / "resolv.conf"
 
 
-def _refuse_foreign(name: str, state: State) -> None:
+def refuse_foreign(name: str, state: State) -> None:
     """A namespace that another state folder's rack lives in is not ours to use."""
     if not exists(name):
         return
     for pid in pids_in(name):
         owner = _environment(pid).get(MARK)
         if owner and owner != str(state.root):
-            raise LabError(f"namespace {name} belongs to the rack of {owner}; take that one down first "
-                           f"(RACKPROOF_STATE={owner} python -m lab down)")
+            raise LabError(
+                f"namespace {name} belongs to the rack of {owner}; take that one down first "
+                f"(RACKPROOF_STATE={owner} python -m lab down)"
+            )
+
+
+def holder(state: State) -> int | None:
+    """Pid of the process that keeps the namespaces; None when the rack is not up."""
+    return pid_of(state, HOLDER)
 
 
 def _holder(state: State) -> int:
-    pid = pid_of(state, HOLDER)
+    pid = holder(state)
     if pid is None:
         raise LabError("the rack is not up; run `python -m lab up` first")
     return pid
@@ -102,16 +133,27 @@ def inside(state: State) -> bool:
     pid = pid_of(state, HOLDER)
     if pid is None:
         return False
-    return all(Path(f"/proc/self/ns/{kind}").stat().st_ino == Path(f"/proc/{pid}/ns/{kind}").stat().st_ino
-               for kind in ("mnt", "net"))
+    return all(
+        Path(f"/proc/self/ns/{kind}").stat().st_ino == Path(f"/proc/{pid}/ns/{kind}").stat().st_ino
+        for kind in ("mnt", "net")
+    )
 
 
 def enter(state: State, argv: Sequence[str]) -> None:
     """Replace this process by `argv` run inside both namespaces. Raises LabError when the rack is not up."""
-    holder = _holder(state)
     sys.stdout.flush()
-    command = ["nsenter", f"--target={holder}", "--mount", "--net", f"--wd={Path.cwd()}", "--", *argv]
+    command = _command(state, argv)
     os.execvp(command[0], command)  # noqa: S606  (no shell is the point)
+
+
+def run_inside(state: State, argv: Sequence[str], deadline_s: float) -> None:
+    """Run `argv` inside both namespaces to its end. Raises LabError when it fails."""
+    run(_command(state, argv), deadline_s=deadline_s)
+
+
+def _command(state: State, argv: Sequence[str]) -> list[str]:
+    holder_pid = _holder(state)
+    return ["nsenter", f"--target={holder_pid}", "--mount", "--net", f"--wd={Path.cwd()}", "--", *argv]
 
 
 def pids_in(name: str) -> list[int]:
@@ -130,8 +172,11 @@ def _environment(pid: int) -> dict[str, str]:
 
 def _marked(state: State) -> list[int]:
     """Processes that this rack started, wherever they live: they bear its mark in their environment."""
-    return [int(entry.name) for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and _environment(int(entry.name)).get(MARK) == str(state.root)]
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and _environment(int(entry.name)).get(MARK) == str(state.root)
+    ]
 
 
 def _ancestry() -> set[int]:
@@ -153,7 +198,7 @@ def leftovers(name: str, state: State) -> list[int]:
 def kill_all(name: str, state: State) -> int:
     """End every process of the rack, found by namespace and by mark; how many there were."""
     ended: set[int] = set()
-    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):   # twice: a dying parent may still fork
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):  # twice: a dying parent may still fork
         pids = leftovers(name, state)
         if not pids:
             break
@@ -182,4 +227,3 @@ def remove(name: str, below: Sequence[Path]) -> None:
     if exists(name):
         run(["ip", "netns", "delete", name])
     shutil.rmtree(_resolver(name).parent, ignore_errors=True)
-

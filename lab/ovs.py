@@ -16,9 +16,9 @@ from lab.rack import Rack, Server
 SOCKET = "/run/openvswitch/db.sock"
 DATABASE = Path("/var/lib/openvswitch/conf.db")
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
-FABRIC = "fabric"               # the one bridge of mode lacp
-MANAGEMENT = "swm"              # the management switch
-OOB = "oob"                     # the out-of-band network; its own port bears the endpoints' addresses
+FABRIC = "fabric"  # the one bridge of mode lacp
+MANAGEMENT = "swm"  # the management switch
+OOB = "oob"  # the out-of-band network; its own port bears the endpoints' addresses
 CONTROLLER_M = "ctlm"
 CUT_COOKIE = 0xC07
 SILENCE_COOKIE = 0x51
@@ -38,10 +38,18 @@ def daemons(rack: Rack, state: State) -> list[Daemon]:
     """ovsdb-server and ovs-vswitchd, to be started in this order."""
     del rack, state
     return [
-        Daemon("ovsdb-server", ["ovsdb-server", str(DATABASE), f"--remote=punix:{SOCKET}", "--no-chdir",
-                                "-vconsole:warn"], lambda: Path(SOCKET).is_socket(), ready_deadline_s=10),
-        Daemon("ovs-vswitchd", ["ovs-vswitchd", f"unix:{SOCKET}", "--no-chdir", "-vconsole:warn"],
-               _switching, ready_deadline_s=20),
+        Daemon(
+            "ovsdb-server",
+            ["ovsdb-server", str(DATABASE), f"--remote=punix:{SOCKET}", "--no-chdir", "-vconsole:warn"],
+            lambda: Path(SOCKET).is_socket(),
+            ready_deadline_s=10,
+        ),
+        Daemon(
+            "ovs-vswitchd",
+            ["ovs-vswitchd", f"unix:{SOCKET}", "--no-chdir", "--pidfile", "-vconsole:warn"],
+            _switching,
+            ready_deadline_s=20,
+        ),
     ]
 
 
@@ -80,8 +88,18 @@ def cable(rack: Rack) -> None:
     """Make bridges, ports and addresses, or what is missing of them. Asked again it changes nothing."""
     vsctl("--no-wait", "init")
     for name in (*bridges(rack), MANAGEMENT, OOB):
-        vsctl("--may-exist", "add-br", name, "--", "set", "bridge", name, "datapath_type=netdev",
-              "fail_mode=standalone", "other_config:mac-aging-time=300")
+        vsctl(
+            "--may-exist",
+            "add-br",
+            name,
+            "--",
+            "set",
+            "bridge",
+            name,
+            "datapath_type=netdev",
+            "fail_mode=standalone",
+            "other_config:mac-aging-time=300",
+        )
     if rack.switch_mode == "active-backup":
         _join(rack)
     for server in rack.server:
@@ -100,8 +118,18 @@ def _join(rack: Rack) -> None:
     first, second = (switch.name for switch in rack.switch)
     for here, there in ((first, second), (second, first)):
         name = f"{here}-peer"
-        vsctl("--may-exist", "add-port", here, name, "--", "set", "interface", name, "type=patch",
-              f"options:peer={there}-peer")
+        vsctl(
+            "--may-exist",
+            "add-port",
+            here,
+            name,
+            "--",
+            "set",
+            "interface",
+            name,
+            "type=patch",
+            f"options:peer={there}-peer",
+        )
         _once(name, _trunks(rack))
 
 
@@ -122,8 +150,17 @@ def _server_ports(rack: Rack, server: Server) -> None:
     if rack.switch_mode == "lacp":
         bond = f"{server.name}lag"
         if bond not in vsctl("list-ports", FABRIC).split():
-            vsctl("add-bond", FABRIC, bond, server.tap("p0"), server.tap("p1"), "bond_mode=balance-tcp",
-                  "lacp=active", "other_config:lacp-time=fast", "other_config:lacp-fallback-ab=true")
+            vsctl(
+                "add-bond",
+                FABRIC,
+                bond,
+                server.tap("p0"),
+                server.tap("p1"),
+                "bond_mode=balance-tcp",
+                "lacp=active",
+                "other_config:lacp-time=fast",
+                "other_config:lacp-fallback-ab=true",
+            )
         _once(bond, _trunks(rack))
     else:
         for port in ("p0", "p1"):
@@ -137,14 +174,38 @@ def _controller(rack: Rack) -> None:
     home = bridges(rack)[0]
     for vlan in rack.vlans.values():
         name = leg(vlan.id)
-        vsctl("--may-exist", "add-port", home, name, f"tag={vlan.id}", "--", "set", "interface", name,
-              "type=internal", f"mtu_request={rack.fabric.controller_mtu}")
+        vsctl(
+            "--may-exist",
+            "add-port",
+            home,
+            name,
+            f"tag={vlan.id}",
+            "--",
+            "set",
+            "interface",
+            name,
+            "type=internal",
+            f"mtu_request={rack.fabric.controller_mtu}",
+        )
         _address(name, [f"{vlan.controller}/{_prefix(vlan.subnet)}"])
-    vsctl("--may-exist", "add-port", MANAGEMENT, CONTROLLER_M, "--", "set", "interface", CONTROLLER_M,
-          "type=internal")
+    vsctl(
+        "--may-exist",
+        "add-port",
+        MANAGEMENT,
+        CONTROLLER_M,
+        "--",
+        "set",
+        "interface",
+        CONTROLLER_M,
+        "type=internal",
+    )
     _address(CONTROLLER_M, [f"{rack.management.controller}/{_prefix(rack.management.subnet)}"])
-    endpoints = [rack.oob.controller, rack.oob.aws, *(server.bmc for server in rack.server),
-                 *(switch.management for switch in rack.switch)]
+    endpoints = [
+        rack.oob.controller,
+        rack.oob.aws,
+        *(server.bmc for server in rack.server),
+        *(switch.management for switch in rack.switch),
+    ]
     _address(OOB, [f"{address}/{_prefix(rack.oob.subnet)}" for address in endpoints])
     _isolate(rack)
 
@@ -176,12 +237,26 @@ def _isolate(rack: Rack) -> None:
     run(["ip", "rule", "add", "pref", "100", "lookup", "local"])
     for vlan in rack.vlans.values():
         if vlan.controller == rack.services.dns:
-            run(["ip", "rule", "add", "pref", "10", "iif", leg(vlan.id), "to", rack.oob.aws,
-                 "lookup", "local"])
+            run(
+                [
+                    "ip",
+                    "rule",
+                    "add",
+                    "pref",
+                    "10",
+                    "iif",
+                    leg(vlan.id),
+                    "to",
+                    rack.oob.aws,
+                    "lookup",
+                    "local",
+                ]
+            )
     legs = [(leg(vlan.id), vlan.subnet) for vlan in rack.vlans.values()]
     for name, subnet in [*legs, (CONTROLLER_M, rack.management.subnet)]:
-        run(["ip", "rule", "add", "pref", "20", "iif", name, "to", "224.0.0.0/4", "lookup", "local"])
-        run(["ip", "rule", "add", "pref", "21", "not", "to", subnet, "iif", name, "type", "blackhole"])
+        for destination in (subnet, "224.0.0.0/4", "255.255.255.255"):
+            run(["ip", "rule", "add", "pref", "20", "iif", name, "to", destination, "lookup", "local"])
+        run(["ip", "rule", "add", "pref", "30", "iif", name, "type", "blackhole"])
     run(["ip", "rule", "delete", "pref", "0"])
 
 
@@ -204,4 +279,3 @@ def unsilence(rack: Rack, port: str, tap: str) -> None:
     number = vsctl("get", "interface", tap, "ofport")
     ofctl("del-flows", bridge, f"cookie={SILENCE_COOKIE:#x}/-1,in_port={number}")
     ofctl("mod-port", bridge, tap, "forward")
-

@@ -78,8 +78,19 @@ class State:
 
     def create(self) -> None:
         """Make every folder; private ones with mode 0700."""
-        for folder in (self.logs, self.pids, self.disks, self.nvram, self.media, self.saves, self.overlay,
-                       self.bmc, self.tmp, self.services, self.defects):
+        for folder in (
+            self.logs,
+            self.pids,
+            self.disks,
+            self.nvram,
+            self.media,
+            self.saves,
+            self.overlay,
+            self.bmc,
+            self.tmp,
+            self.services,
+            self.defects,
+        ):
             folder.mkdir(parents=True, exist_ok=True)
         for folder in (self.tls, self.secrets):
             folder.mkdir(parents=True, exist_ok=True)

@@ -54,8 +54,10 @@ def read(state: State) -> Physical:
     except FileNotFoundError:
         return Physical()
     table = json.loads(text)
-    return Physical({key: set(value) for key, value in table["pulled"].items()},
-                    {key: set(value) for key, value in table["down"].items()})
+    return Physical(
+        {key: set(value) for key, value in table["pulled"].items()},
+        {key: set(value) for key, value in table["down"].items()},
+    )
 
 
 @contextmanager
@@ -65,8 +67,10 @@ def change(state: State) -> Iterator[Physical]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         physical = read(state)
         yield physical
-        table = {name: {key: sorted(value) for key, value in sorted(part.items())}
-                 for name, part in (("pulled", physical.pulled), ("down", physical.down))}
+        table = {
+            name: {key: sorted(value) for key, value in sorted(part.items())}
+            for name, part in (("pulled", physical.pulled), ("down", physical.down))
+        }
         fresh = path(state).with_suffix(".new")
         fresh.write_text(json.dumps(table, indent=1), encoding="utf-8")
         fresh.rename(path(state))

@@ -55,7 +55,7 @@ def start_time(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()   # after the name, which may itself hold blanks and brackets
+    fields = stat.rpartition(")")[2].split()  # after the name, which may itself hold blanks and brackets
     return None if fields[0] in "ZX" else fields[19]
 
 
@@ -99,8 +99,14 @@ def launch(state: State, daemon: Daemon) -> subprocess.Popen[bytes]:
     try:
         with log.open("ab") as sink:
             child = subprocess.Popen(
-                list(daemon.argv), stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
-                start_new_session=True, env=environment, cwd=daemon.cwd)
+                list(daemon.argv),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment,
+                cwd=daemon.cwd,
+            )
     except FileNotFoundError as error:
         raise LabError(f"{daemon.name}: cannot run {daemon.argv[0]}: is its package installed?") from error
     (state.pids / daemon.name).write_text(f"{child.pid} {start_time(child.pid)}", encoding="utf-8")
@@ -111,13 +117,17 @@ def _wait_ready(state: State, daemon: Daemon, child: subprocess.Popen[bytes]) ->
     deadline = time.monotonic() + daemon.ready_deadline_s
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise LabError(f"{daemon.name} ended with status {child.returncode} before it was ready; "
-                           f"its log says: {_tail(state, daemon.name)}")
+            raise LabError(
+                f"{daemon.name} ended with status {child.returncode} before it was ready; "
+                f"its log says: {_tail(state, daemon.name)}"
+            )
         if daemon.ready():
             return
         time.sleep(POLL_S)
-    raise DeadlineError(f"{daemon.name} was not ready within {daemon.ready_deadline_s:.0f} s; "
-                     f"its log says: {_tail(state, daemon.name)}")
+    raise DeadlineError(
+        f"{daemon.name} was not ready within {daemon.ready_deadline_s:.0f} s; "
+        f"its log says: {_tail(state, daemon.name)}"
+    )
 
 
 def _tail(state: State, name: str, lines: int = 5) -> str:
@@ -164,16 +174,18 @@ def _reap(pid: int) -> None:
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        return      # not a child of ours: init reaps it
+        return  # not a child of ours: init reaps it
 
 
-def run(argv: Sequence[str], *, deadline_s: float = 30.0, check: bool = True,
-        stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    argv: Sequence[str], *, deadline_s: float = 30.0, check: bool = True, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. Raises LabError with what it said when it fails, DeadlineError
     when it is late."""
     try:
-        done = subprocess.run(list(argv), input=stdin, capture_output=True, text=True,
-                              timeout=deadline_s, check=False)
+        done = subprocess.run(
+            list(argv), input=stdin, capture_output=True, text=True, timeout=deadline_s, check=False
+        )
     except FileNotFoundError as error:
         raise LabError(f"cannot run {argv[0]}: {error.strerror}; is its package installed?") from error
     except subprocess.TimeoutExpired as error:

@@ -10,11 +10,11 @@ from typing import TextIO
 class Progress:
     """Prints one line per step: `[ 3/12   4.2 s] what`. Calling it prints a line within the current step."""
 
-    def __init__(self, total: int, out: TextIO | None = None) -> None:
+    def __init__(self, total: int, out: TextIO | None = None, *, done: int = 0, begun_s: float = 0.0) -> None:
         self._total = total
-        self._done = 0
+        self._done = done
         self._out = out or sys.stdout
-        self._started = time.monotonic()
+        self._started = time.monotonic() - begun_s
 
     @property
     def elapsed_s(self) -> float:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from lab.errors import LabError
 
 DEFAULT = Path(__file__).with_name("rack.toml")
-BAYS = 12                       # data drive bays of a server
+BAYS = 12  # data drive bays of a server
 PORTS = ("p0", "p1", "m0")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
@@ -164,8 +164,10 @@ class Rack:
         """All drives that belong to a server, whether in their bays or not, in bay order."""
         number, spec = self.number(server), self.servers
         boot = [Drive(f"BOOT{number}{leg}", leg - 1, spec.boot_disk_gib, True) for leg in (1, 2)]
-        return boot + [Drive(f"DATA{number}{bay:02d}", bay + 1, spec.data_disk_gib, False)
-                       for bay in range(1, spec.data_disks + 1)]
+        return boot + [
+            Drive(f"DATA{number}{bay:02d}", bay + 1, spec.data_disk_gib, False)
+            for bay in range(1, spec.data_disks + 1)
+        ]
 
     def drive(self, server: Server, serial: str) -> Drive:
         """One drive by serial. Raises LabError when the server has no such drive."""
@@ -233,8 +235,9 @@ def _check(rack: Rack, file: str) -> None:
     for server in rack.server:
         for port in PORTS:
             if not MAC.fullmatch(server.mac(port)):
-                raise LabError(f"{file}: {server.name}.{port} = {server.mac(port)!r}, "
-                               "expected a MAC in lower case")
+                raise LabError(
+                    f"{file}: {server.name}.{port} = {server.mac(port)!r}, expected a MAC in lower case"
+                )
             if len(server.tap(port)) > 15:
                 raise LabError(f"{file}: server name {server.name!r} is over 13 letters")
     for name, vlan in rack.vlans.items():
@@ -246,8 +249,11 @@ def _check(rack: Rack, file: str) -> None:
         _inside(file, key, address, rack.oob.subnet)
     _unique(file, "address", list(_oob_addresses(rack).values()))
     _unique(file, "MAC", [server.mac(port) for server in rack.server for port in PORTS])
-    _unique(file, "server", [value for server in rack.server
-                             for value in (server.name, server.uuid, server.serial)])
+    _unique(
+        file,
+        "server",
+        [value for server in rack.server for value in (server.name, server.uuid, server.serial)],
+    )
     _unique(file, "VLAN id", [str(vlan.id) for vlan in rack.vlans.values()])
 
 

@@ -31,7 +31,7 @@ LIVE_AND_CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CON
 UNPLUG_DEADLINE_S = 30.0
 OFF_DEADLINE_S = 120.0
 
-libvirt.registerErrorHandler(lambda _context, _error: None, None)      # else it prints what we handle
+libvirt.registerErrorHandler(lambda _context, _error: None, None)  # else it prints what we handle
 
 
 def daemons(rack: Rack, state: State) -> list[Daemon]:
@@ -47,10 +47,13 @@ def prepare(rack: Rack, state: State) -> None:
     (CONFIG / "qemu.conf").write_text(
         'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nstdio_handler = "file"\n'
         "cgroup_controllers = []\nnamespaces = []\nremember_owner = 0\ndynamic_ownership = 0\n",
-        encoding="ascii")
+        encoding="ascii",
+    )
     (CONFIG / "libvirtd.conf").write_text(
         'auth_unix_ro = "none"\nauth_unix_rw = "none"\nunix_sock_group = "root"\n'
-        f'log_outputs = "3:file:{state.logs}/libvirtd-messages.log"\n', encoding="ascii")
+        f'log_outputs = "3:file:{state.logs}/libvirtd-messages.log"\n',
+        encoding="ascii",
+    )
     (CONFIG / "libvirt.conf").touch()
     SOCKET.parent.mkdir(parents=True, exist_ok=True)
 
@@ -101,7 +104,7 @@ def running(name: str) -> bool:
 
 
 def power_state(name: str) -> str:
-    """"on", "off" or "suspended"."""
+    """ "on", "off" or "suspended"."""
     state, _ = find(name).state()
     if state == libvirt.VIR_DOMAIN_PAUSED:
         return "suspended"
@@ -170,8 +173,16 @@ def set_drive(rack: Rack, state: State, name: str, serial: str, present: bool) -
     if not running(name):
         return
     if present:
-        monitor(name, "device_add", driver="nvme", id=domain.device_id(serial), drive=domain.drive_id(serial),
-                serial=serial, bus=domain.slot_id(serial), bootindex=domain.boot_index(drive))
+        monitor(
+            name,
+            "device_add",
+            driver="nvme",
+            id=domain.device_id(serial),
+            drive=domain.drive_id(serial),
+            serial=serial,
+            bus=domain.slot_id(serial),
+            bootindex=domain.boot_index(drive),
+        )
     else:
         monitor(name, "device_del", id=domain.device_id(serial))
         _wait_unplugged(name, serial)
@@ -184,12 +195,15 @@ def _wait_unplugged(name: str, serial: str) -> None:
         if not any(entry["name"] == domain.device_id(serial) for entry in entries):
             return
         time.sleep(0.1)
-    raise DeadlineError(f"{name} did not let go of drive {serial} within {UNPLUG_DEADLINE_S:.0f} s "
-                        "(is its operating system up?)")
+    raise DeadlineError(
+        f"{name} did not let go of drive {serial} within {UNPLUG_DEADLINE_S:.0f} s "
+        "(is its operating system up?)"
+    )
 
 
-def set_link(node: str, port: str, up: bool, why: str = "cable",
-             rack: Rack | None = None, state: State | None = None) -> None:
+def set_link(
+    node: str, port: str, up: bool, why: str = "cable", rack: Rack | None = None, state: State | None = None
+) -> None:
     """Real carrier at both ends of a server's link (a few ms). `why` is who holds it down: cable, switch, ...
 
     The link is up only when nobody holds it down. Works for servers that are off. Raises LabError.

@@ -26,18 +26,19 @@ def ca(state: State) -> Path:
         own = ec.generate_private_key(ec.SECP256R1())
         public = own.public_key()
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, CA_NAME)])
-        built = (_builder(name, name, public)
-                 .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-                 .add_extension(_usage(ca_=True), critical=True)
-                 .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-                 .sign(own, hashes.SHA256()))
+        built = (
+            _builder(name, name, public)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(ca_=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .sign(own, hashes.SHA256())
+        )
         _write(key, _pem(own), private=True)
         _write(certificate, built.public_bytes(serialization.Encoding.PEM))
     return certificate
 
 
-def certificate(state: State, name: str, addresses: Sequence[str],
-                names: Sequence[str] = ()) -> tuple[Path, Path]:
+def issue(state: State, name: str, addresses: Sequence[str], names: Sequence[str] = ()) -> tuple[Path, Path]:
     """Certificate and key files of an endpoint; made on first use.
 
     `addresses` and `names` become its subject alternative names. Raises LabError for a malformed address.
@@ -58,38 +59,56 @@ def certificate(state: State, name: str, addresses: Sequence[str],
     own = ec.generate_private_key(ec.SECP256R1())
     public = own.public_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    built = (_builder(subject, issuer.subject, public)
-             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-             .add_extension(_usage(ca_=False), critical=True)
-             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-             .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
-                            critical=False)
-             .sign(signer, hashes.SHA256()))
+    built = (
+        _builder(subject, issuer.subject, public)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(ca_=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
+        .sign(signer, hashes.SHA256())
+    )
     _write(key, _pem(own), private=True)
     _write(file, built.public_bytes(serialization.Encoding.PEM))
     return file, key
 
 
-def _builder(subject: x509.Name, issuer: x509.Name,
-             public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
-    return (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=DAYS)))
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=DAYS))
+    )
 
 
 def _usage(*, ca_: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(digital_signature=not ca_, content_commitment=False, key_encipherment=False,
-                         data_encipherment=False, key_agreement=False, key_cert_sign=ca_, crl_sign=ca_,
-                         encipher_only=False, decipher_only=False)
+    return x509.KeyUsage(
+        digital_signature=not ca_,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca_,
+        crl_sign=ca_,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                             serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _write(path: Path, data: bytes, *, private: bool = False) -> None:

@@ -26,22 +26,24 @@ from lab.standins.bmc.watch import BootOverride, Watch
 def build(rack: Rack, state: State, server: Server) -> Any:
     """The WSGI application of one BMC."""
     folder = state.bmc / server.name
-    Machine.images = folder / "images"
-    libvirtdriver.LibvirtDriver = Machine       # where sushy-tools looks its driver up
+    Machine.images, Machine.own = folder / "images", server.uuid
+    libvirtdriver.LibvirtDriver = Machine  # where sushy-tools looks its driver up
     app = application()
-    app.configure(extra_config={
-        "SUSHY_EMULATOR_LIBVIRT_URI": URI,
-        "SUSHY_EMULATOR_ALLOWED_INSTANCES": [server.uuid],
-        "SUSHY_EMULATOR_STATE_DIR": str(folder),
-        "SUSHY_EMULATOR_VMEDIA_DEVICES": {"Cd": {"Name": "Virtual CD", "MediaTypes": ["CD", "DVD"]}},
-        "SUSHY_EMULATOR_CHASSIS": [{"Id": server.serial, "Name": server.name, "UUID": server.uuid}],
-    })
+    app.configure(
+        extra_config={
+            "SUSHY_EMULATOR_LIBVIRT_URI": URI,
+            "SUSHY_EMULATOR_ALLOWED_INSTANCES": [server.uuid],
+            "SUSHY_EMULATOR_STATE_DIR": str(folder),
+            "SUSHY_EMULATOR_VMEDIA_DEVICES": {"Cd": {"Name": "Virtual CD", "MediaTypes": ["CD", "DVD"]}},
+            "SUSHY_EMULATOR_CHASSIS": [{"Id": server.serial, "Name": server.name, "UUID": server.uuid}],
+        }
+    )
     override = BootOverride(folder / "boot-override.json")
     log = EventLog(folder / "events.jsonl")
     watch = Watch(URI, server.uuid, log, override)
-    sessions = Sessions(accounts_file(state, server))
+    sessions = Sessions(str(accounts_file(state, server)))
     Service(app, server.uuid, Inventory(rack, state, server), log, override, watch, sessions)
-    app.wsgi_app = Authentication(app.wsgi_app, accounts_file(state, server), sessions)
+    app.wsgi_app = Authentication(app.wsgi_app, str(accounts_file(state, server)), sessions)
     return app
 
 
@@ -49,7 +51,7 @@ class Handler(WSGIRequestHandler):
     """Keeps connections open between requests, as BMCs do."""
 
     protocol_version = "HTTP/1.1"
-    timeout = 60                # of an idle connection, in seconds
+    timeout = 60  # of an idle connection, in seconds
 
 
 def main() -> None:

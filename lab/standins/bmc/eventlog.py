@@ -31,8 +31,15 @@ class EventLog:
     def add(self, message: str, severity: str = "OK", sensor: str = "System Event") -> None:
         """Record that something happened now. `severity` is OK, Warning or Critical."""
         with self._lock:
-            self._entries.append({"Id": str(self._next), "Created": timestamp(), "Severity": severity,
-                                  "Message": message, "SensorType": sensor})
+            self._entries.append(
+                {
+                    "Id": str(self._next),
+                    "Created": timestamp(),
+                    "Severity": severity,
+                    "Message": message,
+                    "SensorType": sensor,
+                }
+            )
             self._entries = self._entries[-KEPT:]
             self._next += 1
             self._save()

@@ -29,12 +29,24 @@ class Machine(libvirtdriver.LibvirtDriver):  # type: ignore[misc]  # sushy-tools
     """sushy-tools' driver with live virtual media and true boot overrides. Class attributes are set once."""
 
     images: Path = Path()
+    own: str = ""  # uuid of the one server that this BMC manages
     media_lock = threading.Lock()
 
-    def set_boot_image(self, identity: str, device: str, boot_image: str | None = None,
-                       write_protected: bool = True) -> None:
+    @property
+    def systems(self) -> list[str]:
+        """The server of this BMC; the others of the rack are none of its business."""
+        return [self.own]
+
+    def _get_domain(self, identity: str, readonly: bool = False) -> Any:
+        if identity != self.own:
+            raise error.NotFound(f"no system {identity}")
+        return super()._get_domain(identity, readonly)
+
+    def set_boot_image(
+        self, identity: str, device: str, boot_image: str | None = None, write_protected: bool = True
+    ) -> None:
         """Change the medium in the virtual CD drive, in the definition and in the running server."""
-        del write_protected     # a CD is
+        del write_protected  # a CD is
         if device != "Cd":
             raise error.NotSupportedError(f"no virtual device {device}")
         machine = self._get_domain(identity)
@@ -69,12 +81,14 @@ class Machine(libvirtdriver.LibvirtDriver):  # type: ignore[misc]  # sushy-tools
     def set_boot_device(self, identity: str, boot_source: str) -> None:
         """Put the CD before the drives ("Cd"), or leave the order to the drives ("Hdd", "None")."""
         if boot_source not in ("Cd", "Hdd", "None"):
-            raise error.BadRequest(f"{boot_source} is no boot source of this server, expected Cd, Hdd or None")
+            raise error.BadRequest(
+                f"{boot_source} is no boot source of this server, expected Cd, Hdd or None"
+            )
         machine = self._get_domain(identity)
         set_cd_first(machine, boot_source == "Cd", live=True)
 
     def get_boot_device(self, identity: str) -> str:
-        """"Cd" when the CD comes first, else "Hdd"."""
+        """ "Cd" when the CD comes first, else "Hdd"."""
         tree = ET.fromstring(self._get_domain(identity, readonly=True).XMLDesc(INACTIVE))  # noqa: S314
         return "Hdd" if tree.find("./devices/disk[@device='cdrom']/boot") is None else "Cd"
 
@@ -103,8 +117,13 @@ def set_cd_first(machine: Any, first: bool, *, live: bool) -> None:
         ET.SubElement(disk, "boot", {"order": "1"})
     machine.connect().defineXML(ET.tostring(tree, encoding="unicode"))
     if live and machine.isActive():
-        request = {"execute": "qom-set", "arguments": {
-            "path": f"/machine/peripheral/{domain.CD_ALIAS}", "property": "bootindex",
-            "value": 1 if first else -1}}
-        with contextlib.suppress(libvirt.libvirtError):      # just switched off: nothing to change
+        request = {
+            "execute": "qom-set",
+            "arguments": {
+                "path": f"/machine/peripheral/{domain.CD_ALIAS}",
+                "property": "bootindex",
+                "value": 1 if first else -1,
+            },
+        }
+        with contextlib.suppress(libvirt.libvirtError):  # just switched off: nothing to change
             libvirt_qemu.qemuMonitorCommand(machine, json.dumps(request), 0)

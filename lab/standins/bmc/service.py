@@ -1,4 +1,4 @@
-"""The Redfish service of one BMC: sushy-tools' application with what it lacks and what it makes up set right."""
+"""The Redfish service of one BMC: sushy-tools' application with what it lacks, and without its inventions."""
 
 from __future__ import annotations
 
@@ -19,18 +19,29 @@ OVERRIDES = ("Disabled", "Once", "Continuous")
 
 
 class Service:
-    """Adds routes to sushy-tools' application and corrects its answers. `uuid` names system and manager alike."""
+    """Adds routes to sushy-tools' application and corrects answers. `uuid` names system and manager alike."""
 
-    def __init__(self, app: Any, uuid: str, inventory: Inventory, log: EventLog, override: BootOverride,
-                 watch: Watch, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        app: Any,
+        uuid: str,
+        inventory: Inventory,
+        log: EventLog,
+        override: BootOverride,
+        watch: Watch,
+        sessions: Sessions,
+    ) -> None:
         self._app, self._uuid, self._inventory, self._log = app, uuid, inventory, log
         self._override, self._watch, self._sessions = override, watch, sessions
         self._system = f"/redfish/v1/Systems/{uuid}"
         self._manager = f"/redfish/v1/Managers/{uuid}"
         self._routes()
         self._corrections: dict[str, Callable[[dict[str, Any]], None]] = {
-            "root_resource": self._correct_root, "system_resource": self._correct_system,
-            "manager_resource": self._correct_manager, "ethernet_interface": self._correct_port}
+            "root_resource": self._correct_root,
+            "system_resource": self._correct_system,
+            "manager_resource": self._correct_manager,
+            "ethernet_interface": self._correct_port,
+        }
         app.before_request(self._before)
         app.after_request(self._after)
 
@@ -44,27 +55,45 @@ class Service:
         ]
         for owner in (self._system, self._manager):
             here = f"{owner}/LogServices"
-            rules += [(here, self._log_services, ["GET"]), (f"{here}/SEL", self._log_service, ["GET"]),
-                      (f"{here}/SEL/Entries", self._log_entries, ["GET"]),
-                      (f"{here}/SEL/Actions/LogService.ClearLog", self._log_clear, ["POST"])]
+            rules += [
+                (here, self._log_services, ["GET"]),
+                (f"{here}/SEL", self._log_service, ["GET"]),
+                (f"{here}/SEL/Entries", self._log_entries, ["GET"]),
+                (f"{here}/SEL/Actions/LogService.ClearLog", self._log_clear, ["POST"]),
+            ]
         for number, (rule, view, methods) in enumerate(rules):
             self._app.add_url_rule(rule, f"rack_{number}", view, methods=methods)
         views = self._app.view_functions
-        views["storage_collection"] = lambda identity: self._of(identity, self._inventory.storage_collection())
-        views["storage"] = lambda identity, storage_id: self._of(identity, self._inventory.storage(), storage_id)
+        views["storage_collection"] = lambda identity: self._of(
+            identity, self._inventory.storage_collection()
+        )
+        views["storage"] = lambda identity, storage_id: self._of(
+            identity, self._inventory.storage(), storage_id
+        )
         views["drive_resource"] = self._drive
 
     # -- sessions
 
     def _session_service(self) -> Any:
-        return {"@odata.type": "#SessionService.v1_1_8.SessionService", "@odata.id": SESSIONS,
-                "Id": "SessionService", "Name": "Session Service", "ServiceEnabled": True,
-                "SessionTimeout": 1800, "Sessions": {"@odata.id": LOGIN}}
+        return {
+            "@odata.type": "#SessionService.v1_1_8.SessionService",
+            "@odata.id": SESSIONS,
+            "Id": "SessionService",
+            "Name": "Session Service",
+            "ServiceEnabled": True,
+            "SessionTimeout": 1800,
+            "Sessions": {"@odata.id": LOGIN},
+        }
 
     def _session_collection(self) -> Any:
         members = [{"@odata.id": f"{LOGIN}/{identity}"} for identity in self._sessions.all()]
-        return {"@odata.type": "#SessionCollection.SessionCollection", "@odata.id": LOGIN, "Name": "Sessions",
-                "Members@odata.count": len(members), "Members": members}
+        return {
+            "@odata.type": "#SessionCollection.SessionCollection",
+            "@odata.id": LOGIN,
+            "Name": "Sessions",
+            "Members@odata.count": len(members),
+            "Members": members,
+        }
 
     def _session_login(self) -> Any:
         body = flask.request.get_json(force=True, silent=True) or {}
@@ -83,8 +112,13 @@ class Service:
 
     @staticmethod
     def _describe(identity: str, user: str) -> dict[str, Any]:
-        return {"@odata.type": "#Session.v1_3_0.Session", "@odata.id": f"{LOGIN}/{identity}", "Id": identity,
-                "Name": "User Session", "UserName": user}
+        return {
+            "@odata.type": "#Session.v1_3_0.Session",
+            "@odata.id": f"{LOGIN}/{identity}",
+            "Id": identity,
+            "Name": "User Session",
+            "UserName": user,
+        }
 
     def _session(self, identity: str) -> Any:
         user = self._sessions.all().get(identity)
@@ -102,27 +136,53 @@ class Service:
     @staticmethod
     def _here(part: str) -> str:
         path = flask.request.path.rstrip("/")
-        return path[:path.index("/LogServices")] + "/LogServices" + part
+        return path[: path.index("/LogServices")] + "/LogServices" + part
 
     def _log_services(self) -> Any:
-        return {"@odata.type": "#LogServiceCollection.LogServiceCollection", "@odata.id": self._here(""),
-                "Name": "Log Services", "Members@odata.count": 1,
-                "Members": [{"@odata.id": self._here("/SEL")}]}
+        return {
+            "@odata.type": "#LogServiceCollection.LogServiceCollection",
+            "@odata.id": self._here(""),
+            "Name": "Log Services",
+            "Members@odata.count": 1,
+            "Members": [{"@odata.id": self._here("/SEL")}],
+        }
 
     def _log_service(self) -> Any:
-        return {"@odata.type": "#LogService.v1_1_3.LogService", "@odata.id": self._here("/SEL"), "Id": "SEL",
-                "Name": "System Event Log", "LogEntryType": "SEL", "OverWritePolicy": "WrapsWhenFull",
-                "MaxNumberOfRecords": 512, "ServiceEnabled": True, "DateTime": timestamp(),
-                "DateTimeLocalOffset": "+00:00", "Status": {"State": "Enabled", "Health": "OK"},
-                "Entries": {"@odata.id": self._here("/SEL/Entries")},
-                "Actions": {"#LogService.ClearLog": {"target": self._here("/SEL/Actions/LogService.ClearLog")}}}
+        return {
+            "@odata.type": "#LogService.v1_1_3.LogService",
+            "@odata.id": self._here("/SEL"),
+            "Id": "SEL",
+            "Name": "System Event Log",
+            "LogEntryType": "SEL",
+            "OverWritePolicy": "WrapsWhenFull",
+            "MaxNumberOfRecords": 512,
+            "ServiceEnabled": True,
+            "DateTime": timestamp(),
+            "DateTimeLocalOffset": "+00:00",
+            "Status": {"State": "Enabled", "Health": "OK"},
+            "Entries": {"@odata.id": self._here("/SEL/Entries")},
+            "Actions": {"#LogService.ClearLog": {"target": self._here("/SEL/Actions/LogService.ClearLog")}},
+        }
 
     def _log_entries(self) -> Any:
         here = self._here("/SEL/Entries")
-        members = [{"@odata.type": "#LogEntry.v1_8_0.LogEntry", "@odata.id": f"{here}/{entry['Id']}",
-                    "Name": "Log Entry", "EntryType": "SEL", **entry} for entry in self._log.entries()]
-        return {"@odata.type": "#LogEntryCollection.LogEntryCollection", "@odata.id": here,
-                "Name": "Log Entries", "Members@odata.count": len(members), "Members": members}
+        members = [
+            {
+                "@odata.type": "#LogEntry.v1_8_0.LogEntry",
+                "@odata.id": f"{here}/{entry['Id']}",
+                "Name": "Log Entry",
+                "EntryType": "SEL",
+                **entry,
+            }
+            for entry in self._log.entries()
+        ]
+        return {
+            "@odata.type": "#LogEntryCollection.LogEntryCollection",
+            "@odata.id": here,
+            "Name": "Log Entries",
+            "Members@odata.count": len(members),
+            "Members": members,
+        }
 
     def _log_clear(self) -> Any:
         self._log.clear()
@@ -196,10 +256,12 @@ class Service:
         resource["LastResetTime"] = self._watch.last_reset
         enabled, target = self._override.get()
         resource["Boot"] = {
-            "BootSourceOverrideEnabled": enabled, "BootSourceOverrideTarget": target,
+            "BootSourceOverrideEnabled": enabled,
+            "BootSourceOverrideTarget": target,
             "BootSourceOverrideMode": "UEFI",
             "BootSourceOverrideTarget@Redfish.AllowableValues": ["None", "Cd", "Hdd"],
-            "BootSourceOverrideEnabled@Redfish.AllowableValues": list(OVERRIDES)}
+            "BootSourceOverrideEnabled@Redfish.AllowableValues": list(OVERRIDES),
+        }
 
     def _correct_manager(self, resource: dict[str, Any]) -> None:
         resource["LogServices"] = {"@odata.id": f"{self._manager}/LogServices"}

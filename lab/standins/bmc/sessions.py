@@ -13,7 +13,7 @@ from sushy_tools.emulator.main import RedfishAuthMiddleware
 from sushy_tools.error import FishyError
 
 LOGIN = "/redfish/v1/SessionService/Sessions"
-MOST = 16                       # as BMCs limit them
+MOST = 16  # as BMCs limit them
 IDLE_S = 1800.0
 
 
@@ -23,7 +23,7 @@ class Sessions:
     def __init__(self, accounts: str) -> None:
         self._accounts = accounts
         self._lock = threading.Lock()
-        self._open: dict[str, tuple[str, str, float]] = {}      # id -> token, user, last use
+        self._open: dict[str, tuple[str, str, float]] = {}  # id -> token, user, last use
 
     def login(self, user: str, password: str) -> tuple[str, str] | None:
         """(id, token) of a new session; None when too many are open. FishyError for a wrong password."""

@@ -54,9 +54,11 @@ class Watch:
         libvirt.virEventRegisterDefaultImpl()
         self._connection = libvirt.open(uri)
         machine = self._connection.lookupByUUIDString(uuid)
-        for event, callback in ((libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),
-                                (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot),
-                                (libvirt.VIR_DOMAIN_EVENT_ID_WATCHDOG, self._watchdog)):
+        for event, callback in (
+            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),
+            (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot),
+            (libvirt.VIR_DOMAIN_EVENT_ID_WATCHDOG, self._watchdog),
+        ):
             self._connection.domainEventRegisterAny(machine, event, callback, None)
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
@@ -83,7 +85,7 @@ class Watch:
         self._log.add("Watchdog expired: system reset", "Critical", "Watchdog 2")
 
     def _booted(self, machine: Any) -> None:
-        """The firmware has read its boot order by now or is about to; what is changed here holds for the next."""
+        """The running boot keeps the order it started with; what is changed here holds for the next."""
         self.last_reset = timestamp()
         if self._override.get()[0] == "Once":
             self._override.set("Disabled", "None")
