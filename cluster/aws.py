@@ -161,7 +161,7 @@ class Aws:
         return found
 
     def _key_ids(self, ssm: Any) -> dict[str, str]:
-        """KMS key by parameter name. Empty where the identity may read but not describe: then it is unknown."""
+        """KMS key by parameter name; empty where the identity may read but not describe."""
         wanted = [{"Key": "Path", "Option": "Recursive", "Values": [self.table.root]}]
         found: dict[str, str] = {}
         try:

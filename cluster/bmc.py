@@ -78,7 +78,7 @@ class LogEntry:
 
 
 class Bmc:
-    """One BMC. Raises (every method) `UnreachableError`, `CredentialsError`, `RedfishError`, `DeadlineError`."""
+    """One BMC. Methods raise `UnreachableError`, `CredentialsError`, `RedfishError`, `DeadlineError`."""
 
     def __init__(self, spec: NodeSpec, secrets: Secrets, observer: Observer | None = None) -> None:
         self.spec = spec

@@ -57,7 +57,7 @@ class Cluster:
 
     @cached_property
     def ssh(self) -> SshFolder:
-        """Key, known host keys and connections of SSH; `ssh.config()` is for tools that call ssh themselves."""
+        """Key, host keys and connections of SSH; `ssh.config()` is for tools that call ssh themselves."""
         table = self.site.ssh
         hosts = [
             SshHost(node.name, str(node.address), self.host_key_parameter(node.name))
@@ -99,7 +99,7 @@ class Cluster:
     def gather(
         self, script: str, nodes: Iterable[str] | None = None, timeout: float = 60
     ) -> dict[str, Gathered | RackproofError]:
-        """`Node.gather` on all nodes (or the named ones) at once; a node that failed has its error as value."""
+        """`Node.gather` on all nodes (or the named ones) at once; a failed node's value is its error."""
         return self.each(lambda name: self.nodes[name].gather(script, timeout), nodes)
 
     def each(

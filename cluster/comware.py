@@ -23,7 +23,7 @@ _MEMBER = re.compile(
     r"^\s+(?P<port>[A-Z]\S*\d)(?:\([A-Z]\))?\s+(?P<status>[SUI])\s+\d+\s+\d+\s+(?P<flags>\{[A-Z]*\})"
 )
 _PARTNER = re.compile(
-    r"^\s+(?P<port>[A-Z]\S*\d)(?:\([A-Z]\))?\s+\d+\s+\d+\s+\d+\s+\S+,\s*(?P<system>[0-9a-f-]+)\s+(?P<flags>\{[A-Z]*\})"
+    r"^\s+(?P<port>[A-Z]\S*\d)(?:\([A-Z]\))?\s+\d+\s+\d+\s+\d+\s+\S+\s*,\s*(?P<system>[0-9a-f-]+)\s+(?P<flags>\{[A-Z]*\})"
 )
 _UNITS = {"k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -118,7 +118,7 @@ def parse_lags(text: str) -> dict[str, Lag]:
     for block in re.split(r"(?m)^(?=Aggregat\w+ Interface:)", text)[1:]:
         name = block.split(":", 1)[1].split()[0]
         mode = re.search(r"(?m)^Aggregation Mode:\s*(\w+)", block)
-        system = re.search(r"(?m)^System ID:\s*\S+,\s*(\S+)", block)
+        system = re.search(r"(?m)^System ID:\s*\S+\s*,\s*(\S+)", block)
         local, _, remote = block.partition("\nRemote:")
         partners = {m["port"]: m for m in map(_PARTNER.match, remote.splitlines()) if m}
         members = []

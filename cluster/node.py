@@ -135,14 +135,17 @@ class Node:
         text = (
             f"{_PREAMBLE}section() {{ _rc=$?; printf '%s %d %s\\n' {token} $_rc \"$1\";"
             f" printf '%s %d %s\\n' {token} $_rc \"$1\" >&2; }}\n"
-            f"trap 'section .end' EXIT\n{{\n{script}\n}} </dev/null\n"
+            f"trap 'section .end' EXIT\n{{\nsection .begin\n{script}\n}} </dev/null\n"
         )
         answer = self._execute(text, timeout)
         self._observe(script, answer, token)
         found, last = _sections(token, answer)
-        if ".end" not in found.rc:
-            self._fail(answer, f"a script (at section {last or 'none'})", timeout)
-        del found.rc[".end"]
+        if ".end" not in found.rc or ".begin" not in found:  # the shell ends a script that it cannot parse, too
+            self._fail(answer, f"a script (at section {last})", timeout)
+        for mark in (".begin", ".end"):
+            found.pop(mark, None)
+            found.rc.pop(mark, None)
+            found.errors.pop(mark, None)
         return found
 
     def reachable(self, timeout: float = 5) -> bool:

@@ -114,7 +114,7 @@ class RedfishClient:
             page = self.find(following) if following else None
 
     def post(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT_S) -> None:
-        """An action; sent once. Waits for its task where the BMC makes one (202), at most `TASK_S` seconds."""
+        """An action, sent once. Where the BMC makes a task of it (202), waits `TASK_S` seconds at most."""
         answer = self._request("POST", path, body=dict(body), timeout=timeout)
         if answer.status >= 300:
             self._refuse("POST", path, answer)

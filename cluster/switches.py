@@ -84,7 +84,7 @@ class SwitchConnection(Protocol):
         """Take the port up; returns when the switch says that it is enabled (the link may take longer)."""
 
     def arm_undo(self, port: str, seconds: float) -> str:
-        """Have the switch itself take the port up after `seconds` or a little later; the id to disarm it by."""
+        """Have the switch itself take the port up after `seconds` or a little later; id for `disarm`."""
 
     def disarm(self, job: str) -> None:
         """Remove that timer; it may have run already."""
