@@ -6,6 +6,7 @@ record of a run that was killed is rendered into a page of its own by `page`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from html import escape
@@ -106,17 +107,19 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(slug=_slug, figure=figure, duration=_duration, when=_when)
+    environment.filters.update(slug=_slug, quantity=quantity, duration=_duration, when=_when)
     return environment
 
 
-def figure(value: float | None) -> str:
-    """A number with the digits that matter: 0.31, 1250, 20 000 000."""
-    if value is None:
-        return ""
-    if abs(value) >= 1000:
-        return f"{value:,.0f}".replace(",", "\u202f")
-    return f"{value:.4g}"
+def quantity(value: float, unit: str) -> str:
+    """A number and its unit as people read them: `310 ms`, `23.5 Mbit/s`, `1\u202f250 IOPS`."""
+    if unit in ("bit/s", "B/s", "B") and abs(value) >= 1000:
+        power = min(int(math.log10(abs(value)) // 3), 5)
+        return f"{value / 1000**power:.4g}\u00a0{' kMGTP'[power]}{unit}"
+    if unit == "s" and 0 < abs(value) < 1:
+        return f"{value * 1000:.4g}\u00a0ms"
+    plain = f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{plain}\u00a0{unit}" if unit else plain
 
 
 def _duration(seconds: float) -> str:

@@ -8,9 +8,10 @@
             run = open_run(config, site="lab", kind="rehearsal", seed=7, redactor=Redactor())
 
 The folder is `reports/runs/<UTC time>/` unless `folder=` says otherwise; `versions=` and `relaxed=` go into
-the report. Secrets are registered as they become known: `run.redactor.register(secrets.values())`. Steps ask
-for the fixtures `evidence` (the Run) and `progress` (prints one line now). An exception's class attribute
-`verdict` (failed, unknown, blocked, not applicable) becomes the scenario's status.
+the report. Secrets are registered as they become known: `run.redactor.register(secrets.values())`. Steps
+ask for the fixtures `evidence` (the Run) and `progress` (prints one line now, as does
+`reports.terminal.say`). An exception's class attribute `verdict` (failed, unknown, blocked, not applicable)
+becomes the scenario's status.
 
 PYTEST_DONT_REWRITE: conftest.py imports this module before pytest could, and there is no assert in it.
 """
@@ -145,7 +146,7 @@ def evidence(request: pytest.FixtureRequest) -> Run:
 def progress(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Prints one line now, redacted, also while output is captured."""
     shown = request.config.stash.get(PROGRESS, None)
-    return (lambda _: None) if shown is None else (lambda text: shown.line(f"        {text}"))
+    return (lambda _: None) if shown is None else (shown.say)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -175,7 +176,7 @@ class RunPlugin:
         self._interrupted = False
         self._undo: list[Callable[[], None]] = []
         factory = redact_logging(run.redactor)
-        self._undo.append(lambda: logging.setLogRecordFactory(factory))
+        self._undo += [lambda: logging.setLogRecordFactory(factory), self.progress.close]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:

@@ -33,7 +33,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<=://)([^\s/:@'\"]+):[^\s/@'\"]+(?=@)"), rf"\1:{MARK}"),
     (
         re.compile(
-            r"(?i)\b(authorization|cookie|x-auth-token|csrfpreventiontoken)(['\"]?\s*[:=]\s*['\"]?)(?!\[redacted\])"
+            r"(?i)\b(authorization|cookie|x-auth-token|csrfpreventiontoken)(['\"]?\s*[:=]\s*+['\"]?+)(?!\[redacted\])"
             r"[^'\"\r\n]+"
         ),
         rf"\1\2{MARK}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -46,11 +47,27 @@ def redact_terminal(config: pytest.Config, redactor: Redactor) -> Callable[[], N
     return undo
 
 
+_running: list[Progress] = []
+
+
+def say(text: str) -> None:
+    """Print one line of progress now: with the time since the run began, redacted, past pytest's capture.
+
+    For code that has no fixtures at hand. Without a run it goes to the standard error.
+    """
+    if _running:
+        _running[-1].say(text)
+    else:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
 class Progress:
     """Lines about the run as it goes. `of` is the number of scenarios selected."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._began = time.monotonic()
+        _running.append(self)
         self._feature = ""
         self.done = 0
         self.of = 0
@@ -69,6 +86,15 @@ class Progress:
         with nullcontext() if capture is None else capture.global_and_fixture_disabled():
             reporter.ensure_newline()
             reporter.write_line(text, **markup)
+
+    def say(self, text: str) -> None:
+        """Print one line with the time since the run began."""
+        self.line(f"  [{time.monotonic() - self._began:7.1f} s] {text}")
+
+    def close(self) -> None:
+        """No more lines are to come."""
+        if self in _running:
+            _running.remove(self)
 
     def start(self) -> None:
         """Take the place of pytest's file names and letters."""

@@ -75,7 +75,7 @@ def _function(path: Path, case: Case) -> Callable[[pytest.FixtureRequest], None]
 
 
 def _internal(path: Path) -> bool:
-    """Whether a frame of a traceback lies between the sentence and the step, where there is nothing to see."""
+    """Whether a frame of a traceback lies between sentence and step, where there is nothing to see."""
     return path == Path(__file__) or not {"_pytest", "pytest_bdd", "pluggy"}.isdisjoint(path.parts)
 
 

@@ -21,15 +21,15 @@ from reports.model import Timeline
 CANARY = "cAnary/\"7 x&y<z>'$tail+="
 
 
-class Unknown(Exception):
+class UnknownError(Exception):
     verdict: ClassVar[str] = "unknown"
 
 
-class Blocked(Exception):
+class BlockedError(Exception):
     verdict: ClassVar[str] = "blocked"
 
 
-class NotApplicable(Exception):
+class NotApplicableError(Exception):
     verdict: ClassVar[str] = "not applicable"
 
 
@@ -101,17 +101,17 @@ def _wrong() -> None:
 
 @then("nobody can tell")
 def _unknown() -> None:
-    raise Unknown("the probe on node2 died after 3.1 s, so nothing was shown")
+    raise UnknownError("the probe on node2 died after 3.1 s, so nothing was shown")
 
 
 @then("it is blocked")
 def _blocked() -> None:
-    raise Blocked("phase 2 fell: node3 has no bond")
+    raise BlockedError("phase 2 fell: node3 has no bond")
 
 
 @then("it cannot be had")
 def _cannot() -> None:
-    raise NotApplicable("PF-MIG: an A16 has no MIG. Instead: use vGPU profiles")
+    raise NotApplicableError("PF-MIG: an A16 has no MIG. Instead: use vGPU profiles")
 
 
 @then("it is skipped")
@@ -121,8 +121,8 @@ def _skipped() -> None:
 
 @then("a secret is in everything that is said")
 def _leak(evidence: Run) -> None:
-    print(f"printed {CANARY}")
-    print(f"to stderr {CANARY!r}", file=sys.stderr)
+    print(f"printed {CANARY}")  # noqa: T201
+    print(f"to stderr {CANARY!r}", file=sys.stderr)  # noqa: T201
     logging.getLogger("fake").error("logged %s", CANARY)
     warnings.warn(f"warned {CANARY}", UserWarning, stacklevel=1)
     basic = base64.b64encode(f"root:{CANARY}".encode()).decode()
