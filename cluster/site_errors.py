@@ -162,6 +162,8 @@ def _expectation(error: ErrorDetails, top: type[BaseModel]) -> str:
         return f"expected at least one value{suffix}"
     if kind in _BOUNDS:
         return f"expected a number {_BOUNDS[kind].format(**context)}{suffix}"
+    if kind == "tuple_type" and isinstance(error["input"], dict):
+        return f"expected tables in double brackets, [[{error['loc'][-1]}]]"
     if kind in _KINDS:
         return f"expected {_KINDS[kind]}{suffix}"
     return f"expected {about or error['msg']}"

@@ -135,6 +135,15 @@ def driver(site: Site) -> Iterator[Found]:
             "the vGPU manager replaces the host driver and gives the host no usable CUDA",
             "the data-center driver, and whole GPUs to virtual machines by passthrough",
         )
+    machines = sum(gpu.vm_gpus) > 0 or (gpu.lxc_share is not None and Fraction(gpu.lxc_share) < 1)
+    if gpu.partitioning == "mig" and machines and gpu.driver == "data-center":
+        yield Found(
+            "error",
+            "gpu.driver",
+            "MIG instances for virtual machines",
+            "a virtual machine gets a MIG instance through vGPU alone, never by passthrough of a slice",
+            "MIG for containers and a whole GPU to virtual machines, or the vGPU manager and its licence",
+        )
     if gpu.partitioning == "vgpu" and gpu.driver == "data-center":
         yield Found(
             "error",

@@ -164,7 +164,7 @@ def throughput(site: Site) -> Iterator[Found]:
         if target > possible:
             yield Found(
                 "error",
-                "relax.host_network_throughput",
+                "relax.host_network_throughput" if site.relax else "node.links",
                 f"{format_rate(target)} between nodes",
                 f"{node.name} has {format_rate(round(possible))} at line rate",
                 "faster links, or a relaxed target that the report then shows",
