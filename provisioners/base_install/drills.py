@@ -64,8 +64,8 @@ class BootLeg:
 
     def pull(self) -> None:
         """Shuts the node down and has its first boot drive pulled. Raises NotApplicableError without hands."""
-        self.cluster.hands.require()
-        self._off()
+        if self.cluster.site.hands is not None:  # without hands the server is not even shut down
+            self._off()
         self._say(f"{self.node.name}: pulling boot drive {self.serial}")
         self.cluster.hands.pull_drive(self.node.name, self.serial)
         self._out = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
@@ -10,7 +12,6 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from cluster.errors import RackproofError, UnknownError
-from cluster.ssh import fingerprint
 from provisioners.base_install.system import Key
 
 if TYPE_CHECKING:
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
 CONNECT_S = 30.0
 ADMIN_BITS = 4096
+
+
+def fingerprint(public_key: str) -> str:
+    """SHA-256 fingerprint of a public key's text, as ssh-keygen prints it. Raises RackproofError for another text."""
+    try:
+        blob = base64.b64decode(public_key.split()[1], validate=True)
+    except (IndexError, ValueError):
+        raise RackproofError("an ordered SSH public key is not one: expected 'type base64 comment'") from None
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
 def ordered_keys(cluster: Cluster) -> dict[str, str]:
