@@ -1,1 +1,1 @@
-"""What imitates things that cannot be had on one machine; README.md says of each what is real and what is not."""
+"""What imitates things that cannot be had on one machine; README.md says of each what is real."""

@@ -22,10 +22,12 @@ REGION = "us-west-2"
 PORT = 5566
 PROFILE = "rackproof-operator"
 NAME = "aws"
+ENVIRONMENT = {"S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true"}
+"""For moto: buckets stand in the path, whatever the host is called."""
 
 
 def folder(state: State) -> Path:
-    """Where the account's files lie: `credentials`, `config`, the snapshot of the parameters."""
+    """Where the account's files lie: `credentials` and the daemon's configuration."""
     return state.root / "aws"
 
 
@@ -47,7 +49,7 @@ def prepare(rack: Rack, state: State) -> None:
         "operator": operator,
         "root": _access_key(state, "aws-root"),
         "backup_key": material.kept(state.secrets / "backup-encryption-key").decode(),
-        "snapshot": str(place / "parameters.json"),
+        "snapshot": str(state.secrets / "parameters.json"),
         "parameters": [dataclasses.asdict(parameter) for parameter in _parameters(rack, state)],
     }
     material.write_private(place / "config.json", json.dumps(config).encode())
@@ -57,7 +59,7 @@ def daemons(rack: Rack, state: State) -> list[Daemon]:
     """The one endpoint for all services; it listens only once the account is seeded."""
     argv = [sys.executable, "-m", "lab.standins.aws.server", str(folder(state) / "config.json")]
     return [
-        Daemon(NAME, argv, ready=lambda: listening(rack.oob.aws, PORT), ready_deadline_s=60.0, cwd=REPOSITORY)
+        Daemon(NAME, argv, env=ENVIRONMENT, ready=lambda: listening(rack.oob.aws, PORT), ready_deadline_s=60.0, cwd=REPOSITORY)
     ]
 
 

@@ -119,18 +119,27 @@ def learned(bridge: str) -> list[tuple[int, int, str]]:
 
 def lacp(bond: str) -> Lacp:
     """LACP of one bond, from the text of `lacp/show`."""
-    return parse_lacp(run(["ovs-appctl", "-t", "ovs-vswitchd", "lacp/show", bond]).stdout)
+    shown, counted = (
+        run(["ovs-appctl", "-t", "ovs-vswitchd", command, bond]).stdout
+        for command in ("lacp/show", "lacp/show-stats")
+    )
+    return parse_lacp(shown, counted)
 
 
-def parse_lacp(text: str) -> Lacp:
-    """Text of `lacp/show` (OVS 2.15 to 3.x; the older one says `slave`)."""
-    head, *blocks = re.split(r"^(?:member|slave): ", text, flags=re.MULTILINE)
+_MEMBER = re.compile(r"^(?:member|slave): ", re.MULTILINE)
+
+
+def parse_lacp(text: str, statistics: str = "") -> Lacp:
+    """Texts of `lacp/show` and `lacp/show-stats` (OVS 2.15 to 3.x; the older one says `slave`)."""
+    head, *blocks = _MEMBER.split(text)
+    counted = {block.split(":", 1)[0].strip(): block for block in _MEMBER.split(statistics)[1:]}
     system = _field(head, "sys_id")
     members = {}
     for block in blocks:
         first = block.splitlines()[0]
         device, _, status = first.partition(":")
         partner = _field(block, "partner sys_id")
+        pdus = counted.get(device.strip(), "")
         members[device.strip()] = {
             "selected": "attached" in status and _field(block, "may_enable") == "true",
             "actor_flags": _state(_field(block, "actor state")),
@@ -140,6 +149,9 @@ def parse_lacp(text: str) -> Lacp:
             "partner_port": int(_field(block, "partner port_id") or 0),
             "actor_key": int(_field(block, "actor key") or 0),
             "actor_port": int(_field(block, "actor port_id") or 0),
+            "received": int(_field(pdus, "RX PDUs") or 0),
+            "illegal": int(_field(pdus, "RX Bad PDUs") or 0),
+            "sent": int(_field(pdus, "TX PDUs") or 0),
         }
     return Lacp(system, members)
 

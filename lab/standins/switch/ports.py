@@ -54,7 +54,7 @@ class PortState:
 
 @dataclass(frozen=True)
 class Member:
-    """A port of an aggregation on this switch. Flags are LACP state bytes (bit 0 activity ...)."""
+    """A port of an aggregation on this switch: LACP state bytes (bit 0 activity ...) and PDU counts."""
 
     port: str
     selected: bool
@@ -65,6 +65,9 @@ class Member:
     partner_port: int
     actor_key: int = 1
     actor_port: int = 0
+    received: int = 0
+    illegal: int = 0
+    sent: int = 0
 
 
 @dataclass(frozen=True)

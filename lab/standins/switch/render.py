@@ -185,7 +185,7 @@ def flags(state: int) -> str:
 
 
 def _system(mac: str) -> str:
-    return f"0x8000, {names.mac(mac)}" if mac else "0x0   , 0000-0000-0000"
+    return f"0x8000, {names.mac(mac)}" if mac else "0x0, 0000-0000-0000"
 
 
 def aggregation_summary(groups: Sequence[Aggregation]) -> str:
@@ -257,12 +257,12 @@ def _remote(member: Member) -> str:
     priority = 32768 if member.partner_system else 0
     return (
         f"  {names.short(member.port):<19} {priority:<8} {member.partner_port:<8} "
-        f"{member.partner_key:<8} {_system(member.partner_system)} {flags(member.partner_flags)}"
+        f"{member.partner_key:<8} {_system(member.partner_system):<22} {flags(member.partner_flags)}"
     )
 
 
 def member_ports(groups: Sequence[Aggregation]) -> str:
-    """`display link-aggregation member-port`. LACPDU counters are not kept."""
+    """`display link-aggregation member-port`."""
     lines = _LEGEND[3:]
     for group in groups:
         for member in group.members:
@@ -280,6 +280,9 @@ def member_ports(groups: Sequence[Aggregation]) -> str:
                 f"    Port Priority: {32768 if member.partner_system else 0}",
                 f"    Oper-Key: {member.partner_key}",
                 f"    Flag: {flags(member.partner_flags)}",
+                f"Received LACP Packets: {member.received} packet(s)",
+                f"Illegal: {member.illegal} packet(s)",
+                f"Sent LACP Packets: {member.sent} packet(s)",
                 "",
             ]
     return "\n".join(lines)
