@@ -59,7 +59,14 @@ def daemons(rack: Rack, state: State) -> list[Daemon]:
     """The one endpoint for all services; it listens only once the account is seeded."""
     argv = [sys.executable, "-m", "lab.standins.aws.server", str(folder(state) / "config.json")]
     return [
-        Daemon(NAME, argv, env=ENVIRONMENT, ready=lambda: listening(rack.oob.aws, PORT), ready_deadline_s=60.0, cwd=REPOSITORY)
+        Daemon(
+            NAME,
+            argv,
+            env=ENVIRONMENT,
+            ready=lambda: listening(rack.oob.aws, PORT),
+            ready_deadline_s=60.0,
+            cwd=REPOSITORY,
+        )
     ]
 
 
