@@ -146,7 +146,7 @@ def evidence(request: pytest.FixtureRequest) -> Run:
 def progress(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Prints one line now, redacted, also while output is captured."""
     shown = request.config.stash.get(PROGRESS, None)
-    return (lambda _: None) if shown is None else (shown.say)
+    return (lambda _: None) if shown is None else shown.say
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -171,15 +171,22 @@ class Redactor:
                 return MARK + text[at + SHORT :]
         return text
 
-    def holds_back(self, text: str) -> int:
-        """How many characters at the end of `text` may be the start of a secret that is not complete yet."""
+    def complete(self, text: str) -> int:
+        """How much of `text` may be shown before more of it is known: no secret lies across that place."""
         longest = 0
         for needle in self._needles:
             for length in range(min(len(needle) - 1, len(text)), longest, -1):
                 if text.endswith(needle[:length]):
                     longest = length
                     break
-        return longest
+        cut, before = len(text) - longest, -1
+        while cut != before:
+            before = cut
+            for needle in self._needles:
+                at = text.find(needle, max(0, cut - len(needle) + 1))
+                if 0 <= at < cut < at + len(needle):
+                    cut = at
+        return cut
 
 
 class RedactingStream:
@@ -198,7 +205,7 @@ class RedactingStream:
     def write(self, text: str) -> int:
         with self._lock:
             pending = self._rest + text
-            safe = len(pending) - self._redactor.holds_back(pending)
+            safe = self._redactor.complete(pending)
             self._rest = pending[safe:]
             self._stream.write(self._redactor.text(pending[:safe]))
         return len(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -67,6 +68,7 @@ class Progress:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._began = time.monotonic()
+        self._lock = threading.RLock()
         _running.append(self)
         self._feature = ""
         self.done = 0
@@ -81,9 +83,10 @@ class Progress:
         """Print one line now, even while output is captured. Safe from any thread."""
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
             return
         capture = self._config.pluginmanager.get_plugin("capturemanager")
-        with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+        with self._lock, nullcontext() if capture is None else capture.global_and_fixture_disabled():
             reporter.ensure_newline()
             reporter.write_line(text, **markup)
 
