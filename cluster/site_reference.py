@@ -104,7 +104,7 @@ def reference(top: type[BaseModel]) -> str:
 
 
 def write(page: Path, top: type[BaseModel]) -> None:
-    """Replaces what lies between the page's markers, `<!-- keys -->` to `<!-- end keys -->`; so for targets."""
+    """Replaces what lies between the page's markers, `<!-- keys -->` to `<!-- end keys -->`; targets too."""
     text = page.read_text(encoding="utf-8")
     for name, made in (("keys", reference(top)), ("targets", targets())):
         before, _, rest = text.partition(f"<!-- {name} -->\n")
