@@ -32,8 +32,11 @@ MASKED = (
     "nvmefc-boot-connections.service", "nvmf-autoconnect.service", "systemd-pcrmachine.service",
     "systemd-pcrphase.service", "systemd-pcrphase-sysinit.service", "systemd-tpm2-setup.service",
     "systemd-tpm2-setup-early.service", "systemd-hibernate-clear.service", "systemd-networkd-wait-online.service",
-    "systemd-pstore.service", "systemd-firstboot.service", "ldconfig.service", "uuidd.socket",
+    "systemd-pstore.service", "systemd-firstboot.service", "systemd-binfmt.service",
+    "proc-sys-fs-binfmt_misc.automount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
+    "modprobe@drm.service", "getty@tty1.service", "ldconfig.service", "uuidd.socket",
 )
+MASKED_GENERATORS = ("systemd-ssh-generator", "systemd-tpm2-generator", "systemd-hibernate-resume-generator")
 LIVE_MODULES = ("ahci", "sr_mod", "virtio_blk", "virtio_scsi", "sd_mod", "isofs", "loop", "squashfs", "overlay")
 NODE_MODULES = ("btrfs",)
 KERNEL_ARGUMENTS = "console=ttyS0,115200 proxmox-start-auto-installer"

@@ -59,6 +59,10 @@ def customise(folder: Path, release: str) -> None:
             enabled.unlink()
         (units / unit).unlink(missing_ok=True)
         (units / unit).symlink_to("/dev/null")
+    generators = folder / "etc/systemd/system-generators"
+    generators.mkdir(exist_ok=True)
+    for generator in recipe.MASKED_GENERATORS:
+        (generators / generator).symlink_to("/dev/null")
     for path in ("etc/apt/sources.list", "etc/machine-id", "etc/hostname", "etc/resolv.conf", "var/lib/dbus/machine-id",
                  *(str(key.relative_to(folder)) for key in (folder / "etc/ssh").glob("ssh_host_*"))):
         (folder / path).unlink(missing_ok=True)

@@ -28,15 +28,18 @@ def find(order: answers.Answer) -> tuple[list[devices.Disk], devices.Port, dict[
     """The disks, the management port, and the name of every port by MAC."""
     database = devices.parse_export(run(["udevadm", "info", "--export-db"]))
     least = answers.LEAST_DISKS[order.disks.raid]
-    chosen = devices.choose_disks(devices.disks(database), order.disks.names, order.disks.filter,
-                                  order.disks.match_all, least)
+    chosen = devices.choose_disks(
+        devices.disks(database), order.disks.names, order.disks.filter, order.disks.match_all, least
+    )
     devices.check_sizes(chosen, mirrored=order.disks.raid == "raid1")
     ports = devices.ports(database)
     management = devices.choose_port(ports, order.network.filter)
     names = devices.pinned_names(ports, order.network.pins)
-    say(f"INSTALL: {order.globals.host}.{order.globals.domain} on "
+    say(
+        f"INSTALL: {order.globals.host}.{order.globals.domain} on "
         f"{', '.join(f'{disk.name} ({disk.serial})' for disk in chosen)}; management port {management.mac} "
-        f"as {names[management.mac]}")
+        f"as {names[management.mac]}"
+    )
     return chosen, management, names
 
 
@@ -65,7 +68,7 @@ def install(order: answers.Answer) -> None:
 def finish(verb: str) -> None:
     os.sync()
     run(["busybox", verb, "-f"])
-    time.sleep(REBOOT_ON_ERROR_S)      # the kernel needs a moment; process 1 must not end before it
+    time.sleep(REBOOT_ON_ERROR_S)  # the kernel needs a moment; process 1 must not end before it
 
 
 def fail(sentence: str, reboot: bool) -> None:

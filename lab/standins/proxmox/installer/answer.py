@@ -14,7 +14,7 @@ from .table import Table
 ORDERINGS = ("before-network", "network-online", "fully-up")
 RAIDS = ("raid0", "raid1", "raid10")
 LEAST_DISKS = {"raid0": 1, "raid1": 2, "raid10": 4}
-OTHER_OPTIONS = {   # filesystems of Proxmox VE that the rack lacks; their options are still checked by name
+OTHER_OPTIONS = {  # filesystems of Proxmox VE that the rack lacks; their options are still checked by name
     "zfs": ("raid", "ashift", "arc-max", "checksum", "compress", "copies", "hdsize"),
     "lvm": ("hdsize", "swapsize", "maxroot", "maxvz", "minfree"),
 }
@@ -90,11 +90,15 @@ def read(path: Path) -> Answer:
     """Parse and check an answer file. Raises InstallError with one sentence about the first mistake."""
     top = _load(path)
     answer = Answer(
-        globals=_global(top.table("global")), network=_network(top.table("network")),
-        disks=_disks(top.table("disk-setup")), first_boot=_first_boot(top.optional_table("first-boot")))
+        globals=_global(top.table("global")),
+        network=_network(top.table("network")),
+        disks=_disks(top.table("disk-setup")),
+        first_boot=_first_boot(top.optional_table("first-boot")),
+    )
     if top.has("post-installation-webhook"):
-        raise InstallError(f"{top.where('post-installation-webhook')} is not in the rack: "
-                           "the installer here has no network")
+        raise InstallError(
+            f"{top.where('post-installation-webhook')} is not in the rack: the installer here has no network"
+        )
     top.end()
     return answer
 
@@ -111,24 +115,32 @@ def _load(path: Path) -> Table:
 def _global(table: Table) -> Global:
     password, hashed = table.optional_text("root-password"), table.optional_text("root-password-hashed")
     if (password is None) == (hashed is None):
-        raise InstallError(f"{table.file}: [global] needs exactly one of root-password and root-password-hashed, "
-                           f"found {'none' if password is None else 'both'}")
+        raise InstallError(
+            f"{table.file}: [global] needs exactly one of root-password and root-password-hashed, "
+            f"found {'none' if password is None else 'both'}"
+        )
     if password is not None and len(password) < 8:
         raise InstallError(f"{table.where('root-password')} is shorter than 8 characters")
     if table.has("fqdn") and not isinstance(table.value("fqdn", object, "a name"), str):
-        raise InstallError(f"{table.where('fqdn')} asks for DHCP, which is not in the rack, expected a string")
+        raise InstallError(
+            f"{table.where('fqdn')} asks for DHCP, which is not in the rack, expected a string"
+        )
     host, domain = values.fqdn(table.where("fqdn"), table.text("fqdn"))
     if table.has("subscription-key"):
         raise InstallError(f"{table.where('subscription-key')} needs an installer of release 9.2 or later")
     result = Global(
         keyboard=table.choice("keyboard", tuple(values.KEYBOARDS)),
-        country=values.country(table.where("country"), table.text("country")), host=host, domain=domain,
+        country=values.country(table.where("country"), table.text("country")),
+        host=host,
+        domain=domain,
         mailto=values.mail(table.where("mailto"), table.text("mailto")),
-        timezone=values.timezone(table.where("timezone"), table.text("timezone")), password=password,
+        timezone=values.timezone(table.where("timezone"), table.text("timezone")),
+        password=password,
         password_hash=None if hashed is None else values.crypted(table.where("root-password-hashed"), hashed),
         keys=tuple(table.texts("root-ssh-keys")),
         power_off=table.choice("reboot-mode", ("reboot", "power-off"), "reboot") == "power-off",
-        reboot_on_error=table.flag("reboot-on-error", default=False))
+        reboot_on_error=table.flag("reboot-on-error", default=False),
+    )
     table.end()
     return result
 
@@ -140,11 +152,15 @@ def _network(table: Table) -> Network:
     dns = values.address(table.where("dns"), table.text("dns"))
     gateway = values.address(table.where("gateway"), table.text("gateway"))
     if gateway.version != cidr.version:
-        raise InstallError(f"{table.where('gateway')} is {gateway}, expected an IPv{cidr.version} address as cidr is")
+        raise InstallError(
+            f"{table.where('gateway')} is {gateway}, expected an IPv{cidr.version} address as cidr is"
+        )
     wanted = table.mapping("filter")
     if not wanted:
-        raise InstallError(f"{table.where('filter')}: no filter defined, expected as in "
-                           "filter.ID_NET_NAME_MAC = \"*525400010000\"")
+        raise InstallError(
+            f"{table.where('filter')}: no filter defined, expected as in "
+            'filter.ID_NET_NAME_MAC = "*525400010000"'
+        )
     pins: dict[str, str] | None = None
     pinning = table.optional_table("interface-name-pinning")
     if pinning is not None:
@@ -162,8 +178,10 @@ def _disks(table: Table) -> Disks:
     own = "lvm" if filesystem in ("ext4", "xfs") else filesystem
     for name, given in options.items():
         if given is not None and name != own:
-            raise InstallError(f"{given.file}: [{given.path}] does not fit filesystem {filesystem!r}, "
-                               f"expected only {own!r} options")
+            raise InstallError(
+                f"{given.file}: [{given.path}] does not fit filesystem {filesystem!r}, "
+                f"expected only {own!r} options"
+            )
     if filesystem != "btrfs":
         _refuse_filesystem(table, filesystem, own, options[own])
     btrfs = options["btrfs"]
@@ -178,16 +196,26 @@ def _disks(table: Table) -> Disks:
     names, wanted = tuple(table.texts("disk-list")), table.mapping("filter")
     match = table.choice("filter-match", ("any", "all"), "any")
     if bool(names) == bool(wanted):
-        raise InstallError(f"{table.file}: [{table.path}] needs exactly one of disk-list and filter, "
-                           f"found {'both' if names else 'none'}")
+        raise InstallError(
+            f"{table.file}: [{table.path}] needs exactly one of disk-list and filter, "
+            f"found {'both' if names else 'none'}"
+        )
     if len(set(names)) != len(names):
         raise InstallError(f"{table.where('disk-list')} names a disk twice")
     if names and len(names) < LEAST_DISKS[raid]:
-        raise InstallError(f"{table.where('disk-list')} names {len(names)} disk(s), {raid} needs at least "
-                           f"{LEAST_DISKS[raid]}")
+        raise InstallError(
+            f"{table.where('disk-list')} names {len(names)} disk(s), {raid} needs at least "
+            f"{LEAST_DISKS[raid]}"
+        )
     table.end()
-    return Disks(raid=raid, compress=compress, hdsize_gib=None if size is None else float(size), names=names,
-                 filter=wanted, match_all=match == "all")
+    return Disks(
+        raid=raid,
+        compress=compress,
+        hdsize_gib=None if size is None else float(size),
+        names=names,
+        filter=wanted,
+        match_all=match == "all",
+    )
 
 
 def _refuse_filesystem(table: Table, filesystem: str, own: str, options: Table | None) -> None:
@@ -207,6 +235,8 @@ def _first_boot(table: Table | None) -> str | None:
     table.optional_text("cert-fingerprint")
     table.end()
     if source == "from-url":
-        raise InstallError(f"{table.where('source')} from-url is not in the rack"
-                           f"{'' if url else ' (and url is missing)'}, expected 'from-iso'")
+        raise InstallError(
+            f"{table.where('source')} from-url is not in the rack"
+            f"{'' if url else ' (and url is missing)'}, expected 'from-iso'"
+        )
     return ordering

@@ -58,6 +58,19 @@ def enter(chosen: list[Disk]) -> None:
         run(["mount", "-t", "efivarfs", "efivarfs", str(EFIVARS)])
     for number in re.findall(rf"^Boot([0-9A-F]{{4}})\*? {LABEL}", run(["efibootmgr"]), re.MULTILINE):
         run(["efibootmgr", "--quiet", "--bootnum", number, "--delete-bootnum"])
-    for disk in reversed(chosen):       # a new entry goes to the front of the boot order
-        run(["efibootmgr", "--quiet", "--create", "--disk", disk.device, "--part", str(ESP), "--label", LABEL,
-             "--loader", r"\EFI\systemd\systemd-bootx64.efi"])
+    for disk in reversed(chosen):  # a new entry goes to the front of the boot order
+        run(
+            [
+                "efibootmgr",
+                "--quiet",
+                "--create",
+                "--disk",
+                disk.device,
+                "--part",
+                str(ESP),
+                "--label",
+                LABEL,
+                "--loader",
+                r"\EFI\systemd\systemd-bootx64.efi",
+            ]
+        )

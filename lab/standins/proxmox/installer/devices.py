@@ -60,9 +60,14 @@ def disks(database: Iterable[Properties], sys: Path = Path("/sys")) -> list[Disk
     result = []
     for properties in database:
         name = properties.get("DEVNAME", "").rpartition("/")[2]
-        if (properties.get("SUBSYSTEM") != "block" or properties.get("DEVTYPE") != "disk" or not name
-                or name.startswith(NOT_DISKS) or "ID_CDROM" in properties
-                or properties.get("ID_FS_TYPE") == "iso9660"):
+        if (
+            properties.get("SUBSYSTEM") != "block"
+            or properties.get("DEVTYPE") != "disk"
+            or not name
+            or name.startswith(NOT_DISKS)
+            or "ID_CDROM" in properties
+            or properties.get("ID_FS_TYPE") == "iso9660"
+        ):
             continue
         sectors = int((sys / "block" / name / "size").read_text(encoding="ascii"))
         if sectors:
@@ -78,8 +83,14 @@ def ports(database: Iterable[Properties], sys: Path = Path("/sys")) -> list[Port
         folder = sys / "class" / "net" / name
         if properties.get("SUBSYSTEM") != "net" or not name or not (folder / "device").exists():
             continue
-        result.append(Port(name=name, mac=(folder / "address").read_text(encoding="ascii").strip().lower(),
-                           index=int((folder / "ifindex").read_text(encoding="ascii")), properties=properties))
+        result.append(
+            Port(
+                name=name,
+                mac=(folder / "address").read_text(encoding="ascii").strip().lower(),
+                index=int((folder / "ifindex").read_text(encoding="ascii")),
+                properties=properties,
+            )
+        )
     return sorted(result, key=lambda port: port.index)
 
 
@@ -99,15 +110,18 @@ def choose_port(found: Iterable[Port], wanted: Mapping[str, str]) -> Port:
     raise InstallError(f"network filter {_pretty(wanted)} did not match any device; the server has {seen}")
 
 
-def choose_disks(found: Iterable[Disk], names: Iterable[str], wanted: Mapping[str, str],
-                 match_all: bool, least: int) -> list[Disk]:
+def choose_disks(
+    found: Iterable[Disk], names: Iterable[str], wanted: Mapping[str, str], match_all: bool, least: int
+) -> list[Disk]:
     """The disks to install on, by name. Raises InstallError when one is missing or they are too few."""
     every = list(found)
     seen = ", ".join(f"{disk.name} ({disk.serial})" for disk in every) or "no disk at all"
     if wanted:
         chosen = [disk for disk in every if matches(disk.properties, wanted, match_all)]
         if not chosen:
-            raise InstallError(f"disk filter {_pretty(wanted)} did not match any device; the server has {seen}")
+            raise InstallError(
+                f"disk filter {_pretty(wanted)} did not match any device; the server has {seen}"
+            )
     else:
         chosen = []
         for name in names:
@@ -116,8 +130,9 @@ def choose_disks(found: Iterable[Disk], names: Iterable[str], wanted: Mapping[st
                 raise InstallError(f"disk-list names {name!r}, which is not there; the server has {seen}")
             chosen += fit
     if len(chosen) < least:
-        raise InstallError(f"found {len(chosen)} matching disk(s), at least {least} are needed; "
-                           f"the server has {seen}")
+        raise InstallError(
+            f"found {len(chosen)} matching disk(s), at least {least} are needed; the server has {seen}"
+        )
     return chosen
 
 
@@ -125,10 +140,14 @@ def check_sizes(chosen: list[Disk], mirrored: bool) -> None:
     """Refuse what pve-installer refuses: disks below 8 GiB, mirror legs that differ by more than a tenth."""
     for disk in chosen:
         if disk.size < 8 * 2**30:
-            raise InstallError(f"{disk.name} ({disk.serial}) has {disk.size / 2**30:.1f} GiB, expected at least 8")
+            raise InstallError(
+                f"{disk.name} ({disk.serial}) has {disk.size / 2**30:.1f} GiB, expected at least 8"
+            )
         if mirrored and abs(disk.size - chosen[0].size) > chosen[0].size / 10:
-            raise InstallError(f"{disk.name} and {chosen[0].name} differ in size by more than a tenth, "
-                               "mirrored disks must have the same size")
+            raise InstallError(
+                f"{disk.name} and {chosen[0].name} differ in size by more than a tenth, "
+                "mirrored disks must have the same size"
+            )
 
 
 def pinned_names(found: Iterable[Port], pins: Mapping[str, str] | None) -> dict[str, str]:
@@ -137,8 +156,10 @@ def pinned_names(found: Iterable[Port], pins: Mapping[str, str] | None) -> dict[
     for number, port in enumerate(found):
         name = port.name if pins is None else pins.get(port.mac, f"nic{number}")
         if name in result.values():
-            raise InstallError(f"interface name {name!r} would go to two ports; name port {port.mac} in "
-                               "network.interface-name-pinning.mapping")
+            raise InstallError(
+                f"interface name {name!r} would go to two ports; name port {port.mac} in "
+                "network.interface-name-pinning.mapping"
+            )
         result[port.mac] = name
     return result
 

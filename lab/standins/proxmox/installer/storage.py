@@ -9,8 +9,8 @@ from .answer import LEAST_DISKS, Disks
 from .devices import Disk
 from .system import run
 
-ESP, ROOT = 2, 3                # partition numbers; 1 is the BIOS boot partition
-BIG_DISK = 100 * 2**30          # from this size on the ESP has 1 GiB instead of 512 MiB
+ESP, ROOT = 2, 3  # partition numbers; 1 is the BIOS boot partition
+BIG_DISK = 100 * 2**30  # from this size on the ESP has 1 GiB instead of 512 MiB
 
 
 def wipe(disk: Disk) -> None:
@@ -26,8 +26,19 @@ def partition(disk: Disk, hdsize_gib: float | None) -> None:
     esp_mib = 1024 if disk.size > BIG_DISK else 512
     limited = hdsize_gib is not None and hdsize_gib * 2**30 < disk.size
     end = f"{math.floor((hdsize_gib or 0) * 1024)}M" if limited else "0"
-    run(["sgdisk", f"-n{ESP}:1M:+{esp_mib}M", f"-t{ESP}:EF00", f"-n{ROOT}:{esp_mib + 1}M:{end}", f"-t{ROOT}:8300",
-         "-a1", "-n1:34:2047", "-t1:EF02", disk.device])
+    run(
+        [
+            "sgdisk",
+            f"-n{ESP}:1M:+{esp_mib}M",
+            f"-t{ESP}:EF00",
+            f"-n{ROOT}:{esp_mib + 1}M:{end}",
+            f"-t{ROOT}:8300",
+            "-a1",
+            "-n1:34:2047",
+            "-t1:EF02",
+            disk.device,
+        ]
+    )
     run(["udevadm", "settle", "--timeout=20"])
     run(["wipefs", "--all", "--force", disk.partition(ESP), disk.partition(ROOT)])
 
@@ -45,8 +56,17 @@ def make(chosen: list[Disk], order: Disks, target: Path) -> str:
     run(["mkfs.btrfs", "--force", "--nodiscard", "-d", profile, "-m", profile, *roots])
     run(["udevadm", "settle", "--timeout=20"])
     target.mkdir(parents=True, exist_ok=True)
-    run(["mount", "-t", "btrfs", "-o", ",".join(["noatime,nobarrier", *(f"device={root}" for root in roots)]),
-         roots[0], str(target)])
+    run(
+        [
+            "mount",
+            "-t",
+            "btrfs",
+            "-o",
+            ",".join(["noatime,nobarrier", *(f"device={root}" for root in roots)]),
+            roots[0],
+            str(target),
+        ]
+    )
     return uuid(roots[0])
 
 

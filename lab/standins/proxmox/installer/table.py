@@ -87,5 +87,9 @@ class Table:
         for key in self._content:
             if key not in self._known:
                 near = difflib.get_close_matches(key, self._known, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else f", expected {', '.join(sorted(set(self._known)))}"
+                hint = (
+                    f"; did you mean {near[0]!r}?"
+                    if near
+                    else f", expected {', '.join(sorted(set(self._known)))}"
+                )
                 raise InstallError(f"{self.where(key)} is not a known key{hint}")

@@ -14,7 +14,7 @@ from .answer import Answer, Global
 from .errors import InstallError
 from .system import run, say, write
 
-HOOK_LIMIT = 2**20              # bytes; prepare-iso takes no larger one
+HOOK_LIMIT = 2**20  # bytes; prepare-iso takes no larger one
 UNPACK_DEADLINE_S = 600.0
 HOOK_FOLDER = "var/lib/proxmox-first-boot"
 # Unit and the target that wants it, by ordering (proxmox-first-boot's [Install] sections).

@@ -9,9 +9,31 @@ from pathlib import Path
 from .errors import InstallError
 
 KEYBOARDS = {
-    "de": "de", "de-ch": "ch", "dk": "dk", "en-gb": "gb", "en-us": "us", "es": "es", "fi": "fi", "fr": "fr",
-    "fr-be": "be", "fr-ca": "ca", "fr-ch": "ch", "hu": "hu", "is": "is", "it": "it", "jp": "jp", "lt": "lt",
-    "mk": "mk", "nl": "nl", "no": "no", "pl": "pl", "pt": "pt", "pt-br": "br", "se": "se", "si": "si", "tr": "tr",
+    "de": "de",
+    "de-ch": "ch",
+    "dk": "dk",
+    "en-gb": "gb",
+    "en-us": "us",
+    "es": "es",
+    "fi": "fi",
+    "fr": "fr",
+    "fr-be": "be",
+    "fr-ca": "ca",
+    "fr-ch": "ch",
+    "hu": "hu",
+    "is": "is",
+    "it": "it",
+    "jp": "jp",
+    "lt": "lt",
+    "mk": "mk",
+    "nl": "nl",
+    "no": "no",
+    "pl": "pl",
+    "pt": "pt",
+    "pt-br": "br",
+    "se": "se",
+    "si": "si",
+    "tr": "tr",
 }
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
@@ -25,7 +47,9 @@ def fqdn(where: str, text: str) -> tuple[str, str]:
     """(host, domain) of a fully qualified name; a bare host name is refused."""
     labels = text.split(".")
     if len(text) > 253 or not all(LABEL.fullmatch(label) for label in labels):
-        raise InstallError(f"{where} is {text!r}, expected letters, digits and dashes in labels joined by dots")
+        raise InstallError(
+            f"{where} is {text!r}, expected letters, digits and dashes in labels joined by dots"
+        )
     if labels[0].isdigit():
         raise InstallError(f"{where} is {text!r}, a purely numeric host name is not allowed")
     if len(labels) < 2:
@@ -64,7 +88,9 @@ def cidr(where: str, text: str) -> ipaddress.IPv4Interface | ipaddress.IPv6Inter
             raise ValueError(text)
         return ipaddress.ip_interface(text)
     except ValueError as error:
-        raise InstallError(f"{where} is {text!r}, expected an address with its prefix, as in 10.0.0.2/24") from error
+        raise InstallError(
+            f"{where} is {text!r}, expected an address with its prefix, as in 10.0.0.2/24"
+        ) from error
 
 
 def address(where: str, text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -81,8 +107,9 @@ def pinning(where: str, mapping: dict[str, str]) -> dict[str, str]:
         if not MAC.fullmatch(mac.lower()):
             raise InstallError(f"{where} names {mac!r}, expected a MAC address as in 52:54:00:01:00:00")
         if not PINNED.fullmatch(name):
-            raise InstallError(f"{where}.{mac} is {name!r}, expected 2 to 15 letters, digits or underscores, "
-                               "a letter first")
+            raise InstallError(
+                f"{where}.{mac} is {name!r}, expected 2 to 15 letters, digits or underscores, a letter first"
+            )
         if name in result.values():
             raise InstallError(f"{where} gives the name {name!r} to two ports")
         result[mac.lower()] = name
