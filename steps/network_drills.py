@@ -1,0 +1,237 @@
+"""The link drills: watch the paths, break a link or a switch, judge the longest gap, see redundancy restored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from pytest_bdd import given, parsers, then, when
+
+from chaos.engine import SWITCH, Engine, Window
+from chaos.fault import Fault
+from chaos.faults.link import BothLinksDown, SilentLink, SwitchDown, SwitchPortDown, bond_of
+from chaos.probe import CONTROLLER, Outage, Path, ProbeMesh, ProbeReport, paths_among, paths_of
+from cluster.cluster import Cluster
+from cluster.errors import NotApplicableError, UnknownError
+from cluster.site import NodeSpec, Site
+from reports.evidence import Run, Timeline
+from steps.progress import say
+from steps.verdict import NotAsOrderedError, all_hold, all_met, measure
+
+HOLD_S = 6.0
+"""How long a fault is left in: several times the longest outage that may pass."""
+CALM_S = 1.0
+"""How long paths are watched before the break, so that a path that never worked is not called an outage."""
+
+
+@dataclass
+class Drill:
+    """One drill: what is watched, what is broken, and what was seen."""
+
+    cluster: Cluster
+    engine: Engine
+    node: NodeSpec | None = None
+    mesh: ProbeMesh | None = None
+    window: Window | None = None
+    report: ProbeReport | None = None
+    drawn: bool = field(default=False)
+
+    def watch(self, paths: tuple[Path, ...]) -> None:
+        self.mesh = ProbeMesh(self.cluster, paths)
+        self.mesh.start()
+        time.sleep(CALM_S)
+
+    def inject(self, fault: Fault, hold_s: float) -> None:
+        self.window = self.engine.begin(fault)
+        time.sleep(hold_s)
+
+    def open(self) -> tuple[Window, ProbeMesh]:
+        """The window and the probes. Raises UnknownError where a step before did not get that far."""
+        if self.window is None or self.mesh is None:
+            raise UnknownError("nothing was broken or nothing was watched, so nothing was shown")
+        return self.window, self.mesh
+
+    def finish(self) -> ProbeReport:
+        """Heals, waits for redundancy, and stops the probes."""
+        window, mesh = self.open()
+        try:
+            self.engine.end(window)
+        finally:
+            self.report = mesh.stop()
+        return self.report
+
+    def draw(self, evidence: Run) -> None:
+        """The course of the drill for the report, once."""
+        if self.drawn or self.window is None or self.report is None:
+            return
+        self.drawn = True
+        predicted = self.window.predicted.most_s if self.window.predicted else None
+        course = self.window.record.drawing(self.report.outages, predicted)
+        kinds = {"broken": "fault", "recovering": "heal"}
+        bands = tuple((label, start, end, kinds.get(kind, kind)) for label, start, end, kind in course.bands)
+        watched = tuple(sorted(self.report.quality))
+        evidence.timeline(Timeline(course.title, course.events, bands, course.outages, predicted, watched))
+
+
+@pytest.fixture
+def drill(cluster: Cluster, evidence: Run) -> Iterator[Drill]:
+    """A drill that heals and stops watching whatever became of the scenario."""
+    made = Drill(cluster, Engine(cluster, say=say))
+    try:
+        yield made
+    finally:
+        try:
+            if made.window is not None:
+                made.engine.end(made.window)
+        finally:
+            if made.mesh is not None:
+                made.report = made.mesh.stop()
+            made.draw(evidence)
+
+
+def _node(site: Site, text: str) -> NodeSpec:
+    return site.nodes[int(text.removeprefix("node ")) - 1]
+
+
+@given(parsers.parse("all paths between {node} and the other nodes are watched"))
+def _watch_node(node: str, site: Site, drill: Drill) -> None:
+    drill.node = _node(site, node)
+    drill.watch(paths_of(drill.node.name, [n.name for n in site.nodes] + [CONTROLLER]))
+
+
+@given("all paths between all nodes are watched")
+def _watch_all(site: Site, drill: Drill) -> None:
+    drill.watch(paths_among([n.name for n in site.nodes]))
+
+
+@when(parsers.parse("the {which} link of {node} loses its carrier"))
+def _carrier(which: str, node: str, site: Site, drill: Drill) -> None:
+    drill.inject(SwitchPortDown.of(drill.cluster, _node(site, node).name, which), HOLD_S)
+
+
+@when(parsers.parse("switch {number:d} takes down the ports of all nodes"))
+def _switch(number: int, site: Site, drill: Drill) -> None:
+    drill.inject(SwitchDown.of(drill.cluster, site.switches[number - 1].name), HOLD_S)
+
+
+@when(parsers.parse("the active link of {node} keeps its carrier and loses every frame"))
+def _silent(node: str, site: Site, drill: Drill) -> None:
+    name = _node(site, node).name
+    active = bond_of(drill.cluster, name).leg("active").interface
+    drill.inject(SilentLink(node=name, interface=active), HOLD_S)
+
+
+@when(parsers.parse("both links of {node} fail at once and nobody is there to help"))
+def _both(node: str, site: Site, drill: Drill) -> None:
+    name = _node(site, node).name
+    legs = tuple(member.interface for member in bond_of(drill.cluster, name).members)
+    drill.inject(BothLinksDown(node=name, interfaces=legs), 0.0)
+
+
+def _target_of(window: Window) -> str:
+    return "silent_link_outage" if isinstance(window.fault, SilentLink) else "link_outage"
+
+
+def _judge(evidence: Run, site: Site, drill: Drill, report: ProbeReport, limit: str, when_: str) -> None:
+    """The longest gap on any path, beside the figure that the live configuration implies."""
+    window, _ = drill.open()
+    longest = report.longest()
+    predicted = window.predicted.most_s if window.predicted else None
+    what = f"{window.fault.kind} of {window.fault.target}: longest interruption {when_}"
+    value, resolution = (longest.seconds, longest.resolution_s) if longest else (0.0, report.resolution_s)
+    method = (
+        f"UDP datagrams every {report.interval_s * 1000:g} ms on {len(report.quality)} paths,"
+        f" gap between the sender's stamps around lost ones{f' on {longest.path}' if longest else ''}"
+    )
+    taken = measure(
+        evidence, site, _target_of(window), what, value, limit,
+        resolution=max(resolution, report.resolution_s), method=method, predicted=predicted,
+    )  # fmt: skip
+    all_met([taken])
+
+
+@then(parsers.parse("no path is interrupted for more than {limit}"))
+def _longest_gap(limit: str, site: Site, drill: Drill, evidence: Run) -> None:
+    window, mesh = drill.open()
+    if window.predicted is not None and not window.predicted.detected:
+        raise _never_noticed(window)
+    _judge(evidence, site, drill, mesh.report(), limit, "while it was broken")
+
+
+def _never_noticed(window: Window) -> NotApplicableError:
+    why = window.predicted.why if window.predicted else "no model"
+    return NotApplicableError(
+        "PF-BOND-SILENT",
+        f"this bond cannot survive a silent link ({why}).",
+        "monitor the links by ARP, or use 802.3ad with fast LACP on nodes and switches.",
+    )
+
+
+@then(parsers.parse("the bond of {node} runs on its remaining link"))
+def _remaining(node: str, site: Site, drill: Drill) -> None:
+    window, _ = drill.open()
+    name = _node(site, node).name
+    broken = {interface for on, interface in window.fault.may_fail(window.before) if on == name}
+    bond = bond_of(drill.cluster, name)
+    alive = [m.interface for m in bond.members if m.mii_up and m.carrier]
+    findings = [f"{name}: {leg} is still up" for leg in broken if leg in alive]
+    if not set(alive) - broken:
+        findings.append(f"{name}: no link of {bond.name} is up besides {', '.join(sorted(broken))}")
+    if bond.active in broken:
+        findings.append(f"{name}: {bond.name} still runs on {bond.active}")
+    all_hold(findings)
+
+
+@then("the interruption is as the bond's monitoring predicts")
+def _as_predicted(drill: Drill, site: Site, evidence: Run) -> None:
+    window, mesh = drill.open()
+    if window.predicted is None or window.predicted.most_s is None:
+        raise _never_noticed(window)
+    report = mesh.report()
+    longest = report.longest()
+    seen = longest.seconds if longest else 0.0
+    slack = report.resolution_s + report.worst_stall_s
+    evidence.note(f"predicted {window.predicted.least_s:.2f} to {window.predicted.most_s:.2f} s: {window.predicted.why}")
+    if not window.predicted.least_s - slack <= seen <= window.predicted.most_s + slack:
+        raise NotAsOrderedError(
+            f"interrupted for {seen:.2f} s, predicted {window.predicted.least_s:.2f} to"
+            f" {window.predicted.most_s:.2f} s ({window.predicted.why}), give or take {slack:.2f} s"
+        )
+
+
+@then(parsers.parse("{node} is alone until its own timer brings the links back"))
+def _alone(node: str, site: Site, drill: Drill, evidence: Run) -> None:
+    window, _ = drill.open()
+    report = drill.finish()
+    name = _node(site, node).name
+    if window.healed_by != SWITCH:
+        raise UnknownError(f"{name} was healed by {window.healed_by}, so its own timer was not shown to work")
+    gaps: dict[str, Outage] = {}
+    for outage in report.certain():
+        if outage.path not in gaps or outage.seconds > gaps[outage.path].seconds:
+            gaps[outage.path] = outage
+    spared = [path for path in report.quality if path not in gaps]
+    all_hold(f"{path} was never interrupted, so {name} was not alone" for path in spared)
+    least = window.predicted.least_s if window.predicted else 0.0
+    short = [f"{p}: cut off for {o.seconds:.1f} s, expected {least:.0f} s or more" for p, o in gaps.items() if o.seconds < least]
+    all_hold(short)
+    evidence.note(f"{name} was alone for {max(o.seconds for o in gaps.values()):.1f} s and came back by its own timer")
+
+
+@then("the link comes back, nothing flaps, and redundancy is restored")
+@then("the ports come back, nothing flaps, and redundancy is restored")
+def _restored(site: Site, drill: Drill, evidence: Run) -> None:
+    report = drill.finish()
+    drill.draw(evidence)
+    _judge(evidence, site, drill, report, "1 second", "over the whole drill, coming back included")
+
+
+@then("redundancy is restored")
+def _redundant(site: Site, drill: Drill) -> None:
+    window, _ = drill.open()
+    if window.restored_s is None:
+        raise UnknownError("redundancy was not seen restored")
+    for node in site.nodes:
+        all_hold(bond_of(drill.cluster, node.name).missing(len(node.links)))
