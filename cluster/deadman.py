@@ -39,8 +39,9 @@ _ARM = """\
 unit=$1 milliseconds=$2 folder=$3
 trap '' HUP PIPE
 mkdir -p -m 700 "$folder" || exit 1
-cat > "$folder/$unit.new" && chmod 700 "$folder/$unit.new" && mv -f "$folder/$unit.new" "$folder/$unit.sh" ||
-exit 1 old= new=$unit
+cat > "$folder/$unit.new" && chmod 700 "$folder/$unit.new" && \\
+  mv -f "$folder/$unit.new" "$folder/$unit.sh" || exit 1
+old= new=$unit
 if systemctl is-active --quiet "$unit.timer"; then old=$unit new=$unit--b
 elif systemctl is-active --quiet "$unit--b.timer"; then old=$unit--b
 else rm -f "$folder/$unit.fired"; fi
@@ -56,9 +57,9 @@ _DISARM = """\
 unit=$1 folder=$2
 for each in "$unit" "$unit--b"; do
   systemctl stop "$each.timer" 2>/dev/null
-  if systemctl is-active --quiet "$each.timer"; then echo "the timer $each.timer is still active" >&2; exit 1;
-  fi n=0
-  while systemctl is-active "$each.service" 2>/dev/null | grep -q activ; do
+  ! systemctl is-active --quiet "$each.timer" || { echo "the timer $each.timer is still active" >&2; exit 1; }
+  n=0
+  while case $(systemctl is-active "$each.service" 2>/dev/null) in active | *activating) ;; *) false ;; esac; do
     n=$((n + 1)); [ $n -le 20 ] || { echo "its script still runs after 10 s" >&2; exit 1; }
     sleep 0.5
   done

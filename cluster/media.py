@@ -125,6 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = _STALLED_S
+    disable_nagle_algorithm = True
 
     def __init__(self, media: MediaServer, *args: Any, **kwargs: Any) -> None:
         self._media = media

@@ -54,6 +54,10 @@ class CredentialsError(RedfishError):
     """The BMC does not accept the stored user and password."""
 
 
+class UntrustedError(UnreachableError):
+    """The BMC's certificate is not one that the site trusts; nothing was sent to it."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """Where a BMC is and whom we are to it. `secret_names` are references for messages, never values."""
@@ -151,8 +155,8 @@ class RedfishClient:
         for attempt in range(1, READS + 1):
             try:
                 answer = self._request("GET", path)
-            except UnreachableError:
-                if attempt == READS:
+            except UnreachableError as error:
+                if attempt == READS or isinstance(error, UntrustedError):
                     raise
                 time.sleep(1)
                 continue
@@ -262,7 +266,7 @@ class RedfishClient:
                 text.partition("certificate verify failed")[2].partition("(_ssl")[0].strip(" :")
                 or "not trusted"
             )
-            raise UnreachableError(
+            raise UntrustedError(
                 f"{self.where} is not spoken to: its certificate was not verified by"
                 f" {_authority(self.endpoint)}: {why}"
             ) from None
