@@ -1,8 +1,8 @@
 """Runs one of our Ansible roles on nodes, over the cluster's own verified SSH connections.
 
-Everything that Ansible is given (inventory, variables, playbook) stands in a folder of mode 0700 that is removed
-afterwards: no secret is on a command line. Facts are not gathered and pipelining is on: each task costs one round
-trip of a Python start-up on the node.
+Everything that Ansible is given (inventory, variables, playbook) stands in a folder of mode 0700 that is
+removed afterwards: no secret is on a command line. Facts are not gathered and pipelining is on: each task
+costs one round trip of a Python start-up on the node.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def play(
 ) -> dict[str, list[str]]:
     """Runs `role` on `nodes` at once; returns the names of the tasks that changed something, by node.
 
-    `variables` go to all nodes, `host_variables` to each by name. `check` changes nothing and tells what would
-    change. Raises ProvisioningError, UnreachableError.
+    `variables` go to all nodes, `host_variables` to each by name. `check` changes nothing and tells what
+    would change. Raises ProvisioningError, UnreachableError.
     """
     names = list(dict.fromkeys(nodes))
     watch = _Watch(role, progress)

@@ -1,4 +1,6 @@
-"""A change, and what a phase is made of: an observation, the pure list of what is missing, and actions that close it."""
+"""A change, and what a phase is made of: an observation, the pure list of what is missing, and actions that
+close it.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ Progress = Callable[[str], None]
 class Change:
     """One reversible step on one node, from what is true to what is ordered.
 
-    `destroys` says which data it would erase, as found, on the drives whose serial numbers stand in `serials`;
-    empty for nearly every change. `when_wiped` names the action that takes the place of `action` once the
-    operator has consented to the loss of every drive in `serials`.
+    `destroys` says which data it would erase, as found, on the drives whose serial numbers stand in
+    `serials`; empty for nearly every change. `when_wiped` names the action that takes the place of `action`
+    once the operator has consented to the loss of every drive in `serials`.
     """
 
     node: str
@@ -33,7 +35,9 @@ class Change:
 
 @runtime_checkable
 class Action(Protocol):
-    """One way to close differences. Applying it twice does no harm; a killed `apply` is finished by the next."""
+    """One way to close differences. Applying it twice does no harm; a killed `apply` is finished by the
+    next.
+    """
 
     def apply(self, cluster: Cluster, changes: Sequence[Change], progress: Progress) -> None:
         """Closes `changes`. Raises RackproofError when it cannot."""

@@ -41,12 +41,14 @@ def converge(
 ) -> Obs:
     """Makes the phase true and returns the observation that shows it.
 
-    mode `plan` reports each change to `record` and touches nothing; `never` raises NotConvergedError with the
-    difference; `missing` applies what is missing, action by action in the order of first appearance, and looks
-    again. Each change is recorded before it is applied, so that a killed run leaves what it began.
+    mode `plan` reports each change to `record` and touches nothing; `never` raises NotConvergedError with
+    the difference; `missing` applies what is missing, action by action in the order of first appearance,
+    and looks again. Each change is recorded before it is applied, so that a killed run leaves what it
+    began.
 
-    Raises RefusedError (data would be lost that `wipe` does not name; nothing was changed), NotConvergedError
-    (still different, or no action closes it), DeadlineError (`deadline_s` passed), and what the actions raise.
+    Raises RefusedError (data would be lost that `wipe` does not name; nothing was changed),
+    NotConvergedError (still different, or no action closes it), DeadlineError (`deadline_s` passed), and
+    what the actions raise.
     """
     began = time.monotonic()
     observation = phase.observe(cluster)
@@ -56,7 +58,9 @@ def converge(
             record(change)
         return observation
     if changes and mode == "never":
-        raise NotConvergedError(_difference(phase, changes, "and nothing may be provisioned (--provision never)"))
+        raise NotConvergedError(
+            _difference(phase, changes, "and nothing may be provisioned (--provision never)")
+        )
     for round_number in range(1, MAX_ROUNDS + 1):
         if not changes:
             return observation
@@ -121,7 +125,8 @@ def refuse_loss(changes: Sequence[Change], wipe: frozenset[str]) -> None:
             asked = " ".join(f"--wipe {serial}" for serial in change.serials if serial not in wipe)
             sentences.append(
                 f"{change.node}: refused to {change.summary}: it would destroy {change.destroys} on"
-                f" {' and '.join(change.serials) or 'an unnamed drive'}; consent with {asked or '--wipe SERIAL'}"
+                f" {' and '.join(change.serials) or 'an unnamed drive'};"
+                f" consent with {asked or '--wipe SERIAL'}"
             )
         raise RefusedError("; ".join(sentences))
 
@@ -157,7 +162,8 @@ def _apply_round(
         except RackproofError:
             progress(f"phase {phase.number}: {name} failed after {time.monotonic() - began:.0f} s")
             raise
-        progress(f"phase {phase.number}: {name} ({number} of {len(order)}) done in {time.monotonic() - began:.0f} s")
+        took = time.monotonic() - began
+        progress(f"phase {phase.number}: {name} ({number} of {len(order)}) done in {took:.0f} s")
 
 
 def _difference(phase: Phase[Obs], changes: Sequence[Change], when: str) -> str:

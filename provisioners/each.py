@@ -11,7 +11,9 @@ T = TypeVar("T")
 
 
 def raise_all(results: Mapping[str, T | RackproofError]) -> dict[str, T]:
-    """The results, when every node has one. Raises the first node's kind of error with every node's sentence."""
+    """The results, when every node has one. Raises the first node's kind of error with every node's
+    sentence.
+    """
     errors = {name: result for name, result in results.items() if isinstance(result, RackproofError)}
     if not errors:
         return {name: result for name, result in results.items() if not isinstance(result, RackproofError)}
@@ -19,6 +21,8 @@ def raise_all(results: Mapping[str, T | RackproofError]) -> dict[str, T]:
     if len(errors) == 1:
         raise first
     sentences = [str(e) if str(e).startswith(name) else f"{name}: {e}" for name, e in errors.items()]
-    raise type(first)("; ".join(sentences)) if type(first).__init__ is RackproofError.__init__ else RackproofError(
-        "; ".join(sentences)
+    raise (
+        type(first)("; ".join(sentences))
+        if type(first).__init__ is RackproofError.__init__
+        else RackproofError("; ".join(sentences))
     )

@@ -1,12 +1,14 @@
-"""How far we came with installing each node, kept in the parameter store so that a killed run can be taken up again.
+"""How far we came with installing each node, kept in the parameter store so that a killed run can be taken
+up again.
 
-`/pve1/nodes/<node>/install_state`: "" never begun; `installing` the installer was (or is about to be) started;
-`written` the installer has powered the server off; `installed` the node answered. Only we write it.
+`/pve1/nodes/<node>/install_state`: "" never begun; `installing` the installer was (or is about to be)
+started; `written` the installer has powered the server off; `installed` the node answered. Only we write
+it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from cluster.cluster import Cluster
@@ -21,13 +23,15 @@ def parameter(cluster: Cluster, node: str) -> str:
 
 
 def read_markers(cluster: Cluster) -> dict[str, Marker]:
-    """The marker of every node; one that was written by nobody we know counts as `installed`: never overwrite."""
+    """The marker of every node; one that was written by nobody we know counts as `installed`: never
+    overwrite.
+    """
     tree = cluster.secrets.tree()
     found: dict[str, Marker] = {}
     for node in cluster.site.nodes:
         entry = tree.get(parameter(cluster, node.name))
         value = entry.value.strip() if entry is not None else ""
-        found[node.name] = cast(Marker, value) if value in MARKERS else "" if value == "none" else "installed"
+        found[node.name] = value if value in MARKERS else "" if value == "none" else "installed"
     return found
 
 

@@ -26,7 +26,10 @@ class Common:
     def apply(self, cluster: Cluster, changes: Sequence[Change], progress: Progress) -> None:
         names = list(dict.fromkeys(change.node for change in changes))
         seen: Observation = observe(cluster)
-        each = {name: variables(cluster.site, cluster.site.node(name), seen.material, seen.system(name)) for name in names}
+        each = {
+            name: variables(cluster.site, cluster.site.node(name), seen.material, seen.system(name))
+            for name in names
+        }
         play(cluster, "common", names, {}, progress, host_variables=each)
 
     def undo(self, cluster: Cluster, changes: Sequence[Change], progress: Progress) -> None:
@@ -35,7 +38,7 @@ class Common:
 
 
 def variables(site: Site, node: NodeSpec, material: Material, system: System | None) -> dict[str, Any]:
-    """The role's variables for one node; with its `system`, files that are as ordered already are left out."""
+    """The role's variables for one node; with its `system`, files as ordered are left out."""
     files = [
         {"path": f.path, "content": f.content, "mode": f"{f.mode:04o}", "service": f.service}
         for f in managed(site, node, material)

@@ -1,7 +1,8 @@
 """Short-lived credentials of the nodes' role, put onto nodes that have no identity of their own.
 
-With `credential_source = "profile"` or "env" the controller takes the role for them, for as long as AWS allows, and
-renews what expired at its next run. The other sources are the node's own: there is nothing to hand over.
+With `credential_source = "profile"` or "env" the controller takes the role for them, for as long as AWS
+allows, and renews what expired at its next run. The other sources are the node's own: there is nothing to
+hand over.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Credentials:
                 "PF-NODE-IDENTITY",
                 f"aws.credential_source = '{source}': {', '.join(nodes)} must bring an identity of their own,"
                 " which is enrolled outside of this program.",
-                "enrol them (docs/runbooks/phase1-base-install.md), or let the controller take the role: 'profile'.",
+                "enrol them (docs/runbooks/phase1-base-install.md), or let the controller take the role"
+                " with 'profile'.",
             )
         variables = {name: {"node_credentials": _file(assume(cluster, name))} for name in nodes}
         play(cluster, "common", nodes, {}, progress, tasks_from="credentials", host_variables=variables)

@@ -1,4 +1,6 @@
-"""The files of a node that phase 1 keeps: rendered from the site, the same for the first boot and for Ansible. Pure."""
+"""The files of a node that phase 1 keeps: rendered from the site, the same for the first boot and for
+Ansible. Pure.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
     from cluster.site_models import NodeSpec
 
 CA_PATH = "/usr/local/share/ca-certificates/node-parameters.crt"
-SSHD_PATH = "/etc/ssh/sshd_config.d/000-rackproof.conf"  # sorts first, and in sshd_config the first value wins
+SSHD_PATH = (
+    "/etc/ssh/sshd_config.d/000-rackproof.conf"  # sorts first, and in sshd_config the first value wins
+)
 ENTERPRISE_PATH = "/etc/apt/sources.list.d/pve-enterprise.sources"
 COMMUNITY_PATH = "/etc/apt/sources.list.d/proxmox.sources"
 KEYS_PATH = "/root/.ssh/authorized_keys"
@@ -42,7 +46,7 @@ class ManagedFile:
 
 @dataclass(frozen=True)
 class Material:
-    """What the files hold beside the site file: public keys, and the certificate of a private AWS endpoint."""
+    """What the files hold beside the site file: public keys, the certificate of a private AWS endpoint."""
 
     automation_key: str
     admin_key: str
@@ -84,8 +88,8 @@ def chrony(site: Site) -> str:
     """chrony.conf with the ordered servers and no pool of the distribution."""
     servers = "".join(f"server {server} iburst\n" for server in site.ntp)
     return (
-        f"{servers}confdir /etc/chrony/conf.d\nkeyfile /etc/chrony/chrony.keys\ndriftfile /var/lib/chrony/chrony.drift\n"
-        "logdir /var/log/chrony\nmaxupdateskew 100.0\nrtcsync\nmakestep 1 3\n"
+        f"{servers}confdir /etc/chrony/conf.d\nkeyfile /etc/chrony/chrony.keys\n"
+        "driftfile /var/lib/chrony/chrony.drift\nlogdir /var/log/chrony\nmaxupdateskew 100.0\nrtcsync\nmakestep 1 3\n"
     )
 
 
@@ -111,7 +115,9 @@ def suite(site: Site) -> str:
 
 
 def repository(site: Site, kind: str) -> str:
-    """A package source in deb822 form; the one that is not ordered is disabled, not deleted (it is a conffile)."""
+    """A package source in deb822 form; the one that is not ordered is disabled, not deleted (it is a
+    conffile).
+    """
     host = "https://enterprise.proxmox.com" if kind == "enterprise" else "http://download.proxmox.com"
     text = (
         f"Types: deb\nURIs: {host}/debian/pve\nSuites: {suite(site)}\nComponents: pve-{kind}\n"
@@ -121,7 +127,9 @@ def repository(site: Site, kind: str) -> str:
 
 
 def aws_config(site: Site) -> str:
-    """The AWS profile that every SDK on the node finds. It holds no key: where those come from is the source's matter."""
+    """The AWS profile that every SDK on the node finds. It holds no key: where those come from is the
+    source's matter.
+    """
     aws = site.aws
     lines = ["[default]", f"region = {aws.region}"]
     if aws.endpoint:
@@ -134,7 +142,8 @@ def aws_config(site: Site) -> str:
 
 
 def bootstrap_interfaces(site: Site, node: NodeSpec) -> str:
-    """The first /etc/network/interfaces: the host address, tagged, on the first link. Phase 2 makes the bond of it.
+    """The first /etc/network/interfaces: the host address, tagged, on the first link. Phase 2 makes the
+    bond of it.
 
     The switch ports are plain trunks: the installer's own untagged address would never be heard.
     """

@@ -21,7 +21,9 @@ from provisioners.base_install.system import (
 
 
 def parse(sections: Mapping[str, str]) -> System:
-    """The system that the sections of gather.sh describe. A section that a node did not fill gives empty values."""
+    """The system that the sections of gather.sh describe. A section that a node did not fill gives empty
+    values.
+    """
     get = _Sections(sections)
     os_release = _assignments(get("os"))
     nameservers, search = _resolver(get("resolver"))
@@ -119,7 +121,9 @@ def interfaces(rows: list[dict[str, Any]]) -> tuple[Interface, ...]:
             up=str(row.get("operstate", "")).upper() == "UP" or "LOWER_UP" in row.get("flags", []),
             mtu=int(row.get("mtu", 0)),
             addresses=tuple(
-                f"{a['local']}/{a['prefixlen']}" for a in row.get("addr_info", []) if a.get("family") == "inet"
+                f"{a['local']}/{a['prefixlen']}"
+                for a in row.get("addr_info", [])
+                if a.get("family") == "inet"
             ),
         )
         for row in rows
@@ -131,7 +135,9 @@ def _drives(tree: Mapping[str, Any], esp: str, signatures: str) -> tuple[Drive, 
     for line in esp.splitlines():
         partition, digest, path = [*line.split(None, 2), "", ""][:3]
         loaders.setdefault(partition, []).append((path.removeprefix("./"), digest))
-    found = {words[0]: _found(words[1:]) for line in signatures.splitlines() if (words := line.split(None, 2))}
+    found = {
+        words[0]: _found(words[1:]) for line in signatures.splitlines() if (words := line.split(None, 2))
+    }
     drives = []
     for disk in tree.get("blockdevices", []):
         if disk.get("type") != "disk":
@@ -184,12 +190,16 @@ def _mirror(get: _Sections, tree: Mapping[str, Any]) -> Mirror:
     if kind != "btrfs":
         return Mirror(kind, (), (), 0)
     lines = [line.split() for line in get("btrfs").splitlines()]
-    errors = sum(int(line[3]) for line in lines if line[0] == "errors" and len(line) == 4 and line[3].isdigit())
+    errors = sum(
+        int(line[3]) for line in lines if line[0] == "errors" and len(line) == 4 and line[3].isdigit()
+    )
     paths = [f"/dev/{line[1]}" for line in lines if line[0] == "device"]
     absent = sum(1 for line in lines if line[0] == "missing" and line[2:] == ["1"])
     profiles = tuple(sorted({line[2] for line in lines if line[0] == "profile"}))
     # The counters are kept by device number, which sysfs does not tie to a name: each leg bears their sum.
-    return Mirror(kind, tuple(MirrorLeg(p, _serial_of(tree, p), True, errors) for p in paths), profiles, absent)
+    return Mirror(
+        kind, tuple(MirrorLeg(p, _serial_of(tree, p), True, errors) for p in paths), profiles, absent
+    )
 
 
 def _zfs(status: Mapping[str, Any], pool: str, tree: Mapping[str, Any]) -> Mirror:
@@ -210,7 +220,9 @@ def _zfs(status: Mapping[str, Any], pool: str, tree: Mapping[str, Any]) -> Mirro
 
 
 def _efi(text: str) -> tuple[str, tuple[str, ...], tuple[BootEntry, ...]]:
-    current, order, entries = "", (), []
+    current = ""
+    order: tuple[str, ...] = ()
+    entries: list[BootEntry] = []
     for line in text.splitlines():
         if line.startswith("BootCurrent:"):
             current = line.split()[1]
@@ -303,5 +315,7 @@ def _parameter(text: str) -> ParameterAccess:
         value=words.get("value", ""),
         short_lived=words.get("credentials", "") == "short-lived",
         until=words.get("until", ""),
-        problem="" if "value" in words else (words.get("problem", "") or "the node has no means to read parameters"),
+        problem=""
+        if "value" in words
+        else (words.get("problem", "") or "the node has no means to read parameters"),
     )

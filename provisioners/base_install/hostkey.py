@@ -1,4 +1,6 @@
-"""A fresh SSH host key for a node: the private half goes onto its medium only, the public half to the parameters."""
+"""A fresh SSH host key for a node: the private half goes onto its medium only, the public half to the
+parameters.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Installing servers over their management controllers, all at once, in steps that a killed run takes up again.
+"""Installing servers over their management controllers, all at once, in steps that a killed run takes up
+again.
 
-Medium in, boot from it once, power on; the installer ends with power off; medium out, power on, wait for SSH. The
-marker in the parameter store is written before each step whose outcome could not be told from outside.
+Medium in, boot from it once, power on; the installer ends with power off; medium out, power on, wait for
+SSH. The marker in the parameter store is written before each step whose outcome could not be told from
+outside.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from provisioners.markers import read_markers, write_marker
 if TYPE_CHECKING:
     from cluster.cluster import Cluster
 
-INSTALL_S = 1200.0  # from power on to power off; 98 s for three at once on an emulated CPU, longer on a busy one
+INSTALL_S = (
+    1200.0  # from power on to power off; 98 s for three at once on an emulated CPU, longer on a busy one
+)
 SSH_S = 600.0
 OFF_S = 120.0
 TOLD_S = 20.0  # between two lines of progress of one server
@@ -36,7 +40,9 @@ TOLD_S = 20.0  # between two lines of progress of one server
 
 @dataclass(frozen=True)
 class Install:
-    """Action `install`: from a server without a system (or with an interrupted installation) to a node that answers."""
+    """Action `install`: from a server without a system (or with an interrupted installation) to a node that
+    answers.
+    """
 
     undo_destroys = True
 
@@ -92,7 +98,9 @@ def contents(cluster: Cluster, name: str, private_host_key: str) -> medium.Conte
 
 
 def new_host_key(cluster: Cluster, name: str) -> str:
-    """Makes the node's host key, stores the public half where the cluster looks for it, returns the private half."""
+    """Makes the node's host key, stores the public half where the cluster looks for it, returns the private
+    half.
+    """
     key = generate()
     cluster.aws.put_parameter(cluster.host_key_parameter(name), key.public)
     cluster.secrets.forget()
@@ -101,7 +109,12 @@ def new_host_key(cluster: Cluster, name: str) -> str:
 
 
 def _install(
-    cluster: Cluster, name: str, image: Path, server: MediaServer, preparing: threading.Lock, progress: Progress
+    cluster: Cluster,
+    name: str,
+    image: Path,
+    server: MediaServer,
+    preparing: threading.Lock,
+    progress: Progress,
 ) -> None:
     bmc = cluster.bmcs[name]
     began = time.monotonic()
@@ -113,7 +126,9 @@ def _install(
             _finish(cluster, name, began, progress)
             return
         progress(f"{name}: that installation does not end; beginning anew")
-    if running:  # an installer that hangs, or what --wipe allowed; a node of ours was never let through to here
+    if (
+        running
+    ):  # an installer that hangs, or what --wipe allowed; a node of ours was never let through to here
         bmc.power("ForceOff")
         bmc.wait_power("Off", OFF_S)
     write_marker(cluster, name, "installing")
@@ -129,7 +144,8 @@ def _install(
         progress(f"{name}: installing, powers itself off when done (at most {INSTALL_S:.0f} s)")
         if not _installer_ended(cluster, name, began, progress, patience=INSTALL_S):
             raise DeadlineError(
-                f"{name}: the installer did not power the server off within {INSTALL_S:.0f} s; its console tells why"
+                f"{name}: the installer did not power the server off within {INSTALL_S:.0f} s;"
+                " its console tells why"
             )
     finally:
         target.unlink(missing_ok=True)
@@ -155,7 +171,9 @@ def _finish(cluster: Cluster, name: str, began: float, progress: Progress) -> No
 
 
 def start(cluster: Cluster, name: str, progress: Progress) -> None:
-    """Medium out, power on, wait for SSH; then the node counts as installed. Raises UnreachableError after SSH_S."""
+    """Medium out, power on, wait for SSH; then the node counts as installed. Raises UnreachableError after
+    SSH_S.
+    """
     bmc = cluster.bmcs[name]
     if bmc.power_state() == "Off":
         bmc.eject_media()
@@ -169,7 +187,9 @@ def start(cluster: Cluster, name: str, progress: Progress) -> None:
 
 
 def wait_ssh(cluster: Cluster, name: str, progress: Progress, deadline_s: float = SSH_S) -> None:
-    """Waits until the node lets us in with the key that we know it by. Raises UnreachableError with the last reason."""
+    """Waits until the node lets us in with the key that we know it by. Raises UnreachableError with the
+    last reason.
+    """
     node = cluster.nodes[name]
     began = time.monotonic()
     told = began
@@ -192,5 +212,6 @@ def wait_ssh(cluster: Cluster, name: str, progress: Progress, deadline_s: float 
         drives = cluster.site.node(name).boot_drives
         consent = " ".join(f"--wipe {serial}" for serial in drives)
         raise UnreachableError(
-            f"{name}: no answer by SSH within {deadline_s:.0f} s ({last}); it is not installed again without {consent}"
+            f"{name}: no answer by SSH within {deadline_s:.0f} s ({last});"
+            f" it is not installed again without {consent}"
         )

@@ -1,7 +1,8 @@
 """The installer medium of one node: the genuine image, checked, with the node's answer put on it.
 
-Done as `proxmox-auto-install-assistant prepare-iso --fetch-from iso` does it: a copy of the image to which xorriso maps
-the files, keeping the boot image and the volume's date (the boot loader finds the volume by it).
+Done as `proxmox-auto-install-assistant prepare-iso --fetch-from iso` does it: a copy of the image to which
+xorriso maps the files, keeping the boot image and the volume's date (the boot loader finds the volume by
+it).
 """
 
 from __future__ import annotations
@@ -67,9 +68,13 @@ def check(site: Site) -> Path:
     if not state.seen:
         raise MediumError(f"medium.image = {state.path}: there is no such file")
     if not state.expected:
-        raise MediumError(f"medium.sha256 = {site.medium.sha256}: there is no checksum to hold the image against")
+        raise MediumError(
+            f"medium.sha256 = {site.medium.sha256}: there is no checksum to hold the image against"
+        )
     if not state.genuine:
-        raise MediumError(f"medium.image = {state.path}: its SHA-256 is {state.seen}, published is {state.expected}")
+        raise MediumError(
+            f"medium.image = {state.path}: its SHA-256 is {state.seen}, published is {state.expected}"
+        )
     return site.resolve(site.medium.image)
 
 
@@ -123,7 +128,8 @@ def _volume_date(image: Path) -> str:
 
 
 def write_out(medium: Path, target: Path, progress: Progress) -> None:
-    """Copies a prepared medium onto a USB stick (or into a file), byte by byte, and makes sure that it is there.
+    """Copies a prepared medium onto a USB stick (or into a file), byte by byte, and makes sure that it is
+    there.
 
     Raises MediumError for a block device that is in use or too small.
     """
@@ -142,16 +148,22 @@ def write_out(medium: Path, target: Path, progress: Progress) -> None:
             sink.flush()
             os.fsync(sink.fileno())
     except OSError as error:
-        raise MediumError(f"{target}: cannot be written after {done} of {size} bytes: {error.strerror}") from None
+        raise MediumError(
+            f"{target}: cannot be written after {done} of {size} bytes: {error.strerror}"
+        ) from None
     progress(f"{target}: {size >> 20} MiB written")
 
 
 def _check_free(device: Path) -> None:
-    """A stick may be overwritten only when nothing on it is mounted and it can be removed from this machine."""
+    """A stick may be overwritten only when nothing on it is mounted and it can be removed from this
+    machine.
+    """
     real = device.resolve()
     mounts = Path("/proc/mounts").read_text(encoding="utf-8")
     if any(line.startswith(str(real)) for line in mounts.splitlines()):
         raise MediumError(f"{device} is mounted; expected a USB stick that is not in use")
     removable = Path("/sys/class/block") / real.name / "removable"
     if not removable.is_file() or removable.read_text(encoding="ascii").strip() != "1":
-        raise MediumError(f"{device} is not a removable drive; expected the USB stick itself, such as /dev/sdx")
+        raise MediumError(
+            f"{device} is not a removable drive; expected the USB stick itself, such as /dev/sdx"
+        )

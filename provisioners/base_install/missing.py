@@ -1,7 +1,7 @@
 """What phase 1 lacks: a pure function of the site and the observation.
 
-Only what a provisioner can put right stands here. A drive that is not there, or a mirror that lost a leg, is for the
-scenarios to find and for people to mend.
+Only what a provisioner can put right stands here. A drive that is not there, or a mirror that lost a leg,
+is for the scenarios to find and for people to mend.
 """
 
 from __future__ import annotations
@@ -59,16 +59,22 @@ def _outside(site: Site, node: NodeSpec, server: Server) -> list[Change]:
             )
         ]
     if server.marker == "written":
-        return [Change(node.name, "finish the installation: take the medium out, start from the boot drives", "start")]
+        return [
+            Change(
+                node.name, "finish the installation: take the medium out, start from the boot drives", "start"
+            )
+        ]
     if server.marker == "installing":
         return [Change(node.name, f"take up the interrupted installation on {both}", "install")]
     change = Change(
         node.name,
-        f"install Proxmox VE {release} as {site.fqdn(node)}, {site.install.filesystem} {site.install.raid} on {both},"
-        f" {node.address} on the host network",
+        f"install Proxmox VE {release} as {site.fqdn(node)}, {site.install.filesystem} {site.install.raid}"
+        f" on {both}, {node.address} on the host network",
         "install",
         serials=drives,
-        destroys="" if server.power == "Off" else "whatever runs there (the server is on and is none of our nodes)",
+        destroys=""
+        if server.power == "Off"
+        else "whatever runs there (the server is on and is none of our nodes)",
     )
     first_boot = [Change(node.name, f"at first boot: {text}", "install") for text in _first_boot(site)]
     return [change, *first_boot, Change(node.name, _ACCESS, "credentials")]
@@ -80,7 +86,8 @@ def _first_boot(site: Site) -> list[str]:
     return [
         f"host address tagged {host.id} on the first link, SSH host key made for it",
         f"package repository pve-{site.install.repository} and no other of its kind",
-        f"time from {', '.join(map(str, site.ntp))}, names from {', '.join(map(str, site.dns))}, zone {site.timezone}",
+        f"time from {', '.join(map(str, site.ntp))}, names from {', '.join(map(str, site.dns))},"
+        f" time zone {site.timezone}",
         "SSH without passwords, for the automation key (ED25519) and the administrators' key (RSA) only",
     ]
 
@@ -99,7 +106,9 @@ def _inside(site: Site, node: NodeSpec, system: System, material: Material) -> l
     changes = [Change(node.name, text, "common") for text in found]
     if system.parameter.value != site.cluster or not system.parameter.short_lived:
         reason = system.parameter.problem or (
-            "its credentials do not expire" if not system.parameter.short_lived else f"read '{system.parameter.value}'"
+            "its credentials do not expire"
+            if not system.parameter.short_lived
+            else f"read '{system.parameter.value}'"
         )
         changes.append(Change(node.name, f"{_ACCESS} ({reason})", "credentials"))
     return changes
@@ -122,10 +131,14 @@ def _software(site: Site, system: System) -> list[str]:
     if absent:
         found.append(f"install the packages {', '.join(absent)}")
     wanted = f"pve-{site.install.repository}"
-    own = {r for r in system.repositories if any(c.startswith("pve-") or c == "pvetest" for c in r.components)}
+    own = {
+        r for r in system.repositories if any(c.startswith("pve-") or c == "pvetest" for c in r.components)
+    }
     if not any(r.enabled and wanted in r.components and r.suite == suite(site) for r in own):
         found.append(f"enable the package repository {wanted}")
-    for other in sorted({f"{' '.join(r.components)} in {r.file}" for r in own if r.enabled and wanted not in r.components}):
+    for other in sorted(
+        {f"{' '.join(r.components)} in {r.file}" for r in own if r.enabled and wanted not in r.components}
+    ):
         found.append(f"disable the package repository {other}")
     return found
 

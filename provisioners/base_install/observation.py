@@ -1,4 +1,6 @@
-"""What is true of every server: what its node says, and, where no node answers, what its controller and marker say."""
+"""What is true of every server: what its node says, and, where no node answers, what its controller and
+marker say.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,12 @@ Power = Literal["On", "Off", "unknown"]
 
 @dataclass(frozen=True)
 class Server:
-    """One server. `system` is None where no node answers; then the other fields say what is known from outside.
+    """One server. `system` is None where no node answers; then the other fields say what is known from
+    outside.
 
-    `power` as its controller tells; `marker` says how far we came with its installation, by the parameter store;
-    `medium` whether an image is in its virtual CD; `silence` why nothing answered, `trouble` why its controller
-    did not.
+    `power` as its controller tells; `marker` says how far we came with its installation, by the parameter
+    store; `medium` whether an image is in its virtual CD; `silence` why nothing answered, `trouble` why its
+    controller did not.
     """
 
     name: str
@@ -48,7 +51,9 @@ class Observation:
     material: Material
 
     def system(self, name: str) -> System:
-        """The node's own word. Raises KeyError for a node that does not answer: phase 1 has not converged then."""
+        """The node's own word. Raises KeyError for a node that does not answer: phase 1 has not converged
+        then.
+        """
         system = self.servers[name].system
         if system is None:
             raise KeyError(name)
@@ -56,7 +61,7 @@ class Observation:
 
 
 def observe(cluster: Cluster) -> Observation:
-    """One round trip to each node, all at once; only servers that stay silent are asked about over Redfish."""
+    """One round trip to each node, all at once; only silent servers are asked about over Redfish."""
     site = cluster.site
     found = material(cluster)
     markers = read_markers(cluster)
@@ -74,20 +79,26 @@ def observe(cluster: Cluster) -> Observation:
             continue
         why = str(answer) if isinstance(answer, RackproofError) else "it was never installed"
         seen = outside[node.name]
-        power, medium, trouble = ("unknown", False, str(seen)) if isinstance(seen, RackproofError) else seen
-        servers[node.name] = Server(node.name, None, markers[node.name], power, medium, why, trouble)
+        if isinstance(seen, RackproofError):
+            server = Server(node.name, None, markers[node.name], silence=why, trouble=str(seen))
+        else:
+            power, medium = seen
+            server = Server(node.name, None, markers[node.name], power, medium, why)
+        servers[node.name] = server
     return Observation(servers, found)
 
 
-def _from_outside(cluster: Cluster, name: str) -> tuple[Power, bool, str]:
+def _from_outside(cluster: Cluster, name: str) -> tuple[Power, bool]:
     bmc = cluster.bmcs[name]
     state = bmc.power_state()
     power: Power = "Off" if state == "Off" else "On"  # PoweringOn and PoweringOff count as running
-    return power, bmc.media_image() is not None, ""
+    return power, bmc.media_image() is not None
 
 
 def material(cluster: Cluster) -> Material:
-    """Public keys from the parameters, certificate from the site's file. Raises SecretError, OSError is one sentence."""
+    """Public keys from the parameters, certificate from the site's file. Raises SecretError, OSError is one
+    sentence.
+    """
     site = cluster.site
     ca = site.aws.ca_file
     try:

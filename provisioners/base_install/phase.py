@@ -27,7 +27,9 @@ def _actions() -> dict[str, Action]:
 
 @dataclass(frozen=True)
 class BaseInstall:
-    """Phase 1; `by_usb` gives the same phase with media written to a stick instead of inserted by the controllers."""
+    """Phase 1; `by_usb` gives the same phase with media written to a stick instead of inserted by the
+    controllers.
+    """
 
     actions: Mapping[str, Action] = field(default_factory=_actions)
     number: int = 1
@@ -41,7 +43,9 @@ class BaseInstall:
 
     @staticmethod
     def by_usb(device: Path) -> BaseInstall:
-        """Phase 1 for servers without virtual media: `device` is the stick (or a file) that each medium is written to."""
+        """Phase 1 for servers without virtual media: `device` is the stick (or a file) that each medium is
+        written to.
+        """
         return BaseInstall({**_actions(), "install": Usb(device)})
 
 

@@ -1,7 +1,7 @@
 """What goes onto a node's medium: the answer file, the mode file and the first-boot script. Pure.
 
-Formats: Proxmox VE 9 automated installer (kebab-case answer file, `proxmox-installer-types`), first-boot hook as copied
-by `prepare-iso --on-first-boot` (at most 1 MiB).
+Formats: Proxmox VE 9 automated installer (kebab-case answer file, `proxmox-installer-types`), first-boot
+hook as copied by `prepare-iso --on-first-boot` (at most 1 MiB).
 """
 
 from __future__ import annotations
@@ -80,14 +80,22 @@ def disk_filter(node: NodeSpec) -> dict[str, str]:
     (systemd, 60-persistent-storage.rules).
     """
     if len(node.boot_drives) != 2:
-        raise SiteError(f"{node.name}: boot_drives: the automated installer can be given two drives by serial number")
+        raise SiteError(
+            f"{node.name}: boot_drives: the automated installer can be given two drives by serial number"
+        )
     first, second = node.boot_drives
     filters = {"ID_SERIAL_SHORT": first, "ID_SERIAL": f"*_{second}*"}
     for serial in (*node.data_drives, first):
-        if fnmatch.fnmatchcase(f"model_{serial}_1", filters["ID_SERIAL"]) or serial == first and serial == second:
-            raise SiteError(f"{node.name}: drive {serial} cannot be told from boot drive {second} by the installer")
+        if fnmatch.fnmatchcase(f"model_{serial}_1", filters["ID_SERIAL"]) or (
+            serial == first and serial == second
+        ):
+            raise SiteError(
+                f"{node.name}: drive {serial} cannot be told from boot drive {second} by the installer"
+            )
     if any(c in first + second for c in "*?[]"):
-        raise SiteError(f"{node.name}: boot_drives: a serial number with *, ?, [ or ] cannot be put into a filter")
+        raise SiteError(
+            f"{node.name}: boot_drives: a serial number with *, ?, [ or ] cannot be put into a filter"
+        )
     return filters
 
 
@@ -106,13 +114,18 @@ def first_boot(site: Site, node: NodeSpec, material: Material, host_key: str) ->
     parts = [_HEAD.replace("@SAVED@", f"{SAVED}/phase1")]
     for file in files:
         if file.path.endswith(".pub"):
-            parts.append(f"ssh-keygen -y -f {file.path.removesuffix('.pub')} > {file.path}\nchmod 644 {file.path}\n")
+            parts.append(
+                f"ssh-keygen -y -f {file.path.removesuffix('.pub')} > {file.path}\nchmod 644 {file.path}\n"
+            )
         else:
             parts.append(_write(file))
     parts.append(_TAIL)
     script = "".join(parts)
     if len(script) > FIRST_BOOT_LIMIT:
-        raise SiteError(f"{node.name}: the first-boot script has {len(script)} bytes; the installer takes {FIRST_BOOT_LIMIT}")
+        raise SiteError(
+            f"{node.name}: the first-boot script has {len(script)} bytes;"
+            f" the installer takes {FIRST_BOOT_LIMIT}"
+        )
     return script
 
 
@@ -131,7 +144,12 @@ mkdir -p "$saved"
 put() {  # put PATH MODE: standard input (base64) becomes the file; what stood there is saved once
   mkdir -p -m 755 "$(dirname "$1")"
   if [ ! -e "$saved$1" ] && ! grep -qxF "$1" "$saved/.absent" 2>/dev/null; then
-    if [ -e "$1" ]; then mkdir -p "$saved$(dirname "$1")"; cp -a "$1" "$saved$1"; else echo "$1" >> "$saved/.absent"; fi
+    if [ -e "$1" ]; then
+      mkdir -p "$saved$(dirname "$1")"
+      cp -a "$1" "$saved$1"
+    else
+      echo "$1" >> "$saved/.absent"
+    fi
   fi
   base64 -d > "$1.first-boot"
   chmod "$2" "$1.first-boot"

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Interface:
-    """A network interface: `mac` is the permanent one where the kernel tells it; `addresses` are CIDR texts (IPv4)."""
+    """A network interface: `mac` is the permanent one where the kernel tells it; `addresses` are CIDR texts
+    (IPv4).
+    """
 
     name: str
     mac: str
@@ -61,7 +63,12 @@ class Mirror:
     def healthy(self) -> bool:
         """Two legs or more, all online and without errors, and everything written twice."""
         whole = bool(self.profiles) and all(p.lower() in {"raid1", "mirror"} for p in self.profiles)
-        return len(self.legs) >= 2 and not self.absent and whole and all(x.online and not x.errors for x in self.legs)
+        return (
+            len(self.legs) >= 2
+            and not self.absent
+            and whole
+            and all(x.online and not x.errors for x in self.legs)
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,9 @@ class BootEntry:
 
 @dataclass(frozen=True)
 class Clock:
-    """chrony's view. `offset_s`: system clock against the servers' time; `sources`: (address, state), `*` = in use."""
+    """chrony's view. `offset_s`: system clock against the servers' time; `sources`: (address, state), `*` =
+    in use.
+    """
 
     synchronised: bool
     offset_s: float
@@ -86,7 +95,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Key:
-    """One authorized key: type as ssh-keygen writes it (ED25519, RSA), length in bits, SHA-256 fingerprint."""
+    """One authorized key: type as ssh-keygen writes it (ED25519, RSA), bits, SHA-256 fingerprint."""
 
     kind: str
     bits: int
@@ -106,7 +115,9 @@ class Repository:
 
 @dataclass(frozen=True)
 class ParameterAccess:
-    """Whether the node reads a parameter by itself. `until` is the UTC end of its credentials, "" where there is none."""
+    """Whether the node reads a parameter by itself. `until` is the UTC end of its credentials, "" where
+    there is none.
+    """
 
     value: str
     short_lived: bool
@@ -116,7 +127,9 @@ class ParameterAccess:
 
 @dataclass(frozen=True)
 class System:
-    """One node from inside. Sizes in bytes; `sshd` are the effective settings, lower case, as `sshd -T` prints them."""
+    """One node from inside. Sizes in bytes; `sshd` are the effective settings, lower case, as `sshd -T`
+    prints them.
+    """
 
     hostname: str
     fqdn: str

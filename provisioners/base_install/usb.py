@@ -1,4 +1,6 @@
-"""Installing by hand: the same medium on a USB stick, server after server, and which server to plug it into."""
+"""Installing by hand: the same medium on a USB stick, server after server, and which server to plug it
+into.
+"""
 
 from __future__ import annotations
 
@@ -22,30 +24,38 @@ HANDS_S = 3600.0  # people walk, and the server installs itself
 
 @dataclass(frozen=True)
 class Usb:
-    """Action `install` where controllers offer no virtual media. One server a run: each needs its own stick."""
+    """Action `install` where controllers offer no virtual media. One server a run: each needs its own
+    stick.
+    """
 
     device: Path
     undo_destroys = True
 
     def apply(self, cluster: Cluster, changes: Sequence[Change], progress: Progress) -> None:
-        """Writes the first server's medium and waits for its node. Raises RefusedError while more are to follow."""
+        """Writes the first server's medium and waits for its node. Raises RefusedError while more are to
+        follow.
+        """
         names = list(dict.fromkeys(change.node for change in changes))
         name, *others = names
         write(cluster, name, self.device, progress)
         node = cluster.site.node(name)
         progress(
-            f"{name}: plug {self.device} into the server with serial number {node.serial}, start it from USB; when it has"
-            f" switched itself off, take the stick out and switch it on (waiting at most {HANDS_S:.0f} s for SSH)"
+            f"{name}: plug {self.device} into the server with serial number {node.serial}, start it from USB;"
+            " when it has switched itself off, take the stick out and switch it on"
+            f" (waiting at most {HANDS_S:.0f} s for SSH)"
         )
         wait_ssh(cluster, name, progress, HANDS_S)
         write_marker(cluster, name, "installed")
         if others:
-            raise RefusedError(f"{name} is installed; run again with a stick for {others[0]} ({len(others)} to go)")
+            raise RefusedError(
+                f"{name} is installed; run again with a stick for {others[0]} ({len(others)} to go)"
+            )
 
     def undo(self, cluster: Cluster, changes: Sequence[Change], progress: Progress) -> None:
         """Forgets that the servers were installed; they are switched off by hand."""
         for change in changes:
             write_marker(cluster, change.node, "")
+            progress(f"{change.node}: switch it off by hand; it will be installed anew")
 
 
 def write(cluster: Cluster, name: str, device: Path, progress: Progress) -> None:

@@ -1,8 +1,8 @@
 """Putting a network configuration into force so that nobody can be locked out: commit and confirm.
 
-On the node: the file in force is kept, a dead-man's switch is armed that puts it back, and only then is the candidate
-checked for syntax and applied, detached from our connection. We come back over the new path and disarm the switch; if
-we cannot, the node's own timer restores what was there.
+On the node: the file in force is kept, a dead-man's switch is armed that puts it back, and only then is the
+candidate checked for syntax and applied, detached from our connection. We come back over the new path and
+disarm the switch; if we cannot, the node's own timer restores what was there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cluster import deadman
-from cluster.errors import DeadlineError, NotConvergedError, RackproofError, UnreachableError
+from cluster.errors import DeadlineError, NotConvergedError, RackproofError, RefusedError, UnreachableError
 from cluster.node import CommandError, Node
 from provisioners.ansible import play
 from provisioners.change import Change, Progress
@@ -61,12 +61,12 @@ echo "applied $?" > {FOLDER}/outcome
 
 
 class LockoutAvertedError(NotConvergedError):
-    """The new network configuration was not confirmed in time; the node has put the old one back by itself."""
+    """The new network configuration was not confirmed in time; the node has put the old one back itself."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """Action `network`: the ordered configuration on each node; one node at a time once there is a cluster."""
+    """Action `network`: the ordered configuration on each node; one at a time once there is a cluster."""
 
     def apply(self, cluster: Cluster, changes: Sequence[Change], progress: Progress) -> None:
         names = list(dict.fromkeys(change.node for change in changes))
@@ -104,8 +104,9 @@ def push(
 ) -> float:
     """Puts `text` into force on one node as /etc/network/interfaces and confirms it; the seconds that took.
 
-    Raises LockoutAvertedError when it could not be confirmed within `revert_s` seconds: the old configuration is back
-    in force then, and was seen to be. Raises UnreachableError when the node stays away even so.
+    Raises LockoutAvertedError when it could not be confirmed within `revert_s` seconds: the old
+    configuration is back in force then, and was seen to be. Raises UnreachableError when the node stays
+    away even so.
     """
     node = cluster.nodes[name]
     began = time.monotonic()
@@ -128,20 +129,24 @@ def push(
         return took
     _wait_restored(node, old, armed + revert_s + RESTORE_S, progress)
     raise LockoutAvertedError(
-        f"{name}: the new network configuration was not confirmed within {revert_s:.0f} s ({problem}); the old"
-        f" configuration came back by itself, {time.monotonic() - armed:.0f} s after it was replaced"
+        f"{name}: the new network configuration was not confirmed within {revert_s:.0f} s ({problem});"
+        f" the old configuration came back by itself, {time.monotonic() - armed:.0f} s after it was replaced"
     )
 
 
 def _confirm(node: Node, text: str, until: float) -> str:
-    """Disarms the switch over the new path; "" when that worked, else the reason why not. Bounded by `until`."""
+    """Disarms the switch over the new path; "" when that worked, else the reason why not. Bounded by
+    `until`.
+    """
     reason = "the node did not answer"
     while time.monotonic() < until:
         try:
             # A fresh login: the kept connection may live on over a path that is about to go.
             if not node.reachable(5):
                 continue
-            seen = node.run(f"cat {FOLDER}/outcome 2>/dev/null; sha256sum < /etc/network/interfaces", timeout=20)
+            seen = node.run(
+                f"cat {FOLDER}/outcome 2>/dev/null; sha256sum < /etc/network/interfaces", timeout=20
+            )
         except (UnreachableError, DeadlineError, CommandError) as error:
             reason = str(error)
             continue
@@ -163,7 +168,9 @@ def _refused(node: Node) -> str:
     """ifupdown2 found a mistake before anything was changed; the switch is not needed any more."""
     deadman.disarm(node, UNIT)
     said = node.run(f"tail -n 3 {FOLDER}/log", check=False).stdout.strip().replace("\n", "; ")
-    raise NotConvergedError(f"{node.name}: ifreload refused the network configuration, nothing was changed: {said}")
+    raise NotConvergedError(
+        f"{node.name}: ifreload refused the network configuration, nothing was changed: {said}"
+    )
 
 
 def _wait_restored(node: Node, old: str, until: float, progress: Progress) -> None:
@@ -192,10 +199,10 @@ def _clustered(cluster: Cluster) -> bool:
 
 
 def _healthy(cluster: Cluster, name: str, names: Sequence[str]) -> None:
-    """Raises RefusedError-like NotConvergedError unless the cluster has quorum before the next node is touched."""
+    """Raises RefusedError unless the cluster has quorum before the next node is
+    touched.
+    """
     seen = cluster.nodes[name].run("corosync-quorumtool -s", check=False, timeout=30)
     if "Quorate:          Yes" not in seen.stdout:
         done = names[: names.index(name)]
-        raise NotConvergedError(
-            f"{name}: the cluster has no quorum after {', '.join(done) or 'no'} node was changed; going no further"
-        )
+        raise RefusedError(f"{name}: not touched: no quorum after changing {', '.join(done) or 'no node'}")

@@ -1,15 +1,16 @@
 """/etc/network/interfaces for ifupdown2, rendered from the site as Proxmox VE itself would write it. Pure.
 
-One layout: the fast links form a bond; the host address stands on the bond's VLAN interface, outside the guest
-bridge; the bridge is VLAN-aware and carries the guest networks and nothing else. Rules kept here, each for a
-reason:
+One layout: the fast links form a bond; the host address stands on the bond's VLAN interface, outside the
+guest bridge; the bridge is VLAN-aware and carries the guest networks and nothing else. Rules kept here,
+each for a reason:
 
 - Comments stand on lines of their own: at the end of an option line they would become part of its value.
-- `bridge-allow-untagged no` on the bond: the trunk has no PVID. With one, a doubly tagged frame of a guest would
-  lose its outer tag on the way out and arrive in the network of its inner tag.
-- The bridge is made with default PVID 0: no port gets a VLAN that nobody gave it, the bridge itself included. The
-  kernel would otherwise put the host into VLAN 1, where it answers ARP for each of its addresses. The kernel
-  refuses to change the default once filtering is on, so the bridge is made before ifupdown2 would make it.
+- `bridge-allow-untagged no` on the bond: the trunk has no PVID. With one, a doubly tagged frame of a guest
+  would lose its outer tag on the way out and arrive in the network of its inner tag.
+- The bridge is made with default PVID 0: no port gets a VLAN that nobody gave it, the bridge itself
+  included. The kernel would otherwise put the host into VLAN 1, where it answers ARP for each of its
+  addresses. The kernel refuses to change the default once filtering is on, so the bridge is made before
+  ifupdown2 would make it.
 - No IPv6 address is made up on the bridge: guests could reach the host by it.
 """
 
@@ -47,7 +48,7 @@ def digest(text: str) -> str:
 
 
 def render(site: Site, node: NodeSpec) -> str:
-    """The file of one node: lo, links, bond, bridge, host VLAN, ring; tab-indented, one blank line between."""
+    """The file of one node: lo, links, bond, bridge, host VLAN, ring; tab-indented."""
     host = site.host_network
     links = link_names(node)
     stanzas = [

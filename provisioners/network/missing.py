@@ -1,7 +1,7 @@
 """What phase 2 lacks: a pure function of the site and the observation.
 
-Every difference is closed by one action, the node's network configuration. A link without carrier or a silent switch
-is no difference of configuration: scenarios find those.
+Every difference is closed by one action, the node's network configuration. A link without carrier or a
+silent switch is no difference of configuration: scenarios find those.
 """
 
 from __future__ import annotations
@@ -106,9 +106,13 @@ def _bridge(site: Site, bridge: Bridge) -> list[str]:
     if not bridge.vlan_aware:
         found.append(f"make {bridge.name} VLAN-aware")
     if bridge.default_pvid:
-        found.append(f"take the default PVID {bridge.default_pvid} from {bridge.name}: no port may get it unasked")
+        found.append(
+            f"take the default PVID {bridge.default_pvid} from {bridge.name}: no port may get it unasked"
+        )
     if bridge.own.vids:
-        found.append(f"take the host out of VLAN {_list(bridge.own.vids)} of {bridge.name}: guests could reach it")
+        found.append(
+            f"take the host out of VLAN {_list(bridge.own.vids)} of {bridge.name}: guests could reach it"
+        )
     if bridge.mtu != site.bond.mtu:
         found.append(f"set the MTU of {bridge.name} to {site.bond.mtu} (it is {bridge.mtu})")
     trunk = next((port for port in bridge.ports if port.port == site.bond.name), None)
@@ -133,7 +137,9 @@ def _addresses(site: Site, node: NodeSpec, seen: NodeNetwork) -> list[str]:
     where = seen.holding(str(node.address))
     vlan = seen.vlan(name)
     if where != (name,) or ordered not in seen.addresses.get(name, ()):
-        found.append(f"move the host address {node.address} to {name} (it is on {_list(where) or 'no interface'})")
+        found.append(
+            f"move the host address {node.address} to {name} (it is on {_list(where) or 'no interface'})"
+        )
     elif vlan is None or vlan.id != host.id or vlan.device != site.bond.name:
         found.append(f"make {name} VLAN {host.id} of {site.bond.name}")
     elif vlan.mtu != site.bond.mtu:

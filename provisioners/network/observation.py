@@ -20,8 +20,9 @@ _SCRIPT = Path(__file__).with_name("gather.sh")
 
 @dataclass(frozen=True)
 class Member:
-    """A link of the bond. `speed_bps` in bit/s, 0 where unknown; `state` "active" or "backup"; port states are
-    the bits of IEEE 802.1AX (63: all well with short timeouts), 0 outside 802.3ad."""
+    """A link of the bond. `speed_bps` in bit/s, 0 where unknown; `state` "active" or "backup"; port states
+    are the bits of IEEE 802.1AX (63: all well with short timeouts), 0 outside 802.3ad.
+    """
 
     name: str
     mac: str
@@ -58,7 +59,9 @@ class Bond:
 
     @property
     def redundant(self) -> bool:
-        """Every member has carrier and is usable; under 802.3ad all of them in one aggregator with a partner."""
+        """Every member has carrier and is usable; under 802.3ad all of them in one aggregator with a
+        partner.
+        """
         usable = len(self.members) > 1 and all(m.carrier and m.up for m in self.members)
         if self.mode != "802.3ad":
             return usable
@@ -117,7 +120,9 @@ class NodeNetwork:
 
     def holding(self, address: str) -> tuple[str, ...]:
         """Names of the interfaces that hold an address."""
-        return tuple(n for n, found in self.addresses.items() if any(a.split("/")[0] == address for a in found))
+        return tuple(
+            n for n, found in self.addresses.items() if any(a.split("/")[0] == address for a in found)
+        )
 
     def bridge(self, name: str) -> Bridge | None:
         """The bridge of that name."""
@@ -152,7 +157,9 @@ class Observation:
 
 
 def observe(cluster: Cluster) -> Observation:
-    """One round trip to each installed node, all at once. A server that was never installed is not spoken to."""
+    """One round trip to each installed node, all at once. A server that was never installed is not spoken
+    to.
+    """
     site = cluster.site
     markers = read_markers(cluster)
     installed = [n.name for n in site.nodes if markers[n.name] == "installed"]
@@ -181,7 +188,10 @@ def parse(name: str, sections: Mapping[str, str], bond: str) -> NodeNetwork:
     }
     return NodeNetwork(
         name=name,
-        bond=next((_bond(row, links, carriers) for row in links if row["ifname"] == bond and _kind(row) == "bond"), None),
+        bond=next(
+            (_bond(row, links, carriers) for row in links if row["ifname"] == bond and _kind(row) == "bond"),
+            None,
+        ),
         bridges=tuple(_bridge(row, links, vlans) for row in links if _kind(row) == "bridge"),
         vlans=tuple(
             Vlan(row["ifname"], str(row.get("link", "")), int(_data(row).get("id", 0)), row["mtu"], _up(row))
@@ -264,7 +274,9 @@ def _member(row: Mapping[str, Any], carriers: Mapping[str, list[str]]) -> Member
     )
 
 
-def _bridge(row: Mapping[str, Any], links: list[dict[str, Any]], vlans: Mapping[str, list[dict[str, Any]]]) -> Bridge:
+def _bridge(
+    row: Mapping[str, Any], links: list[dict[str, Any]], vlans: Mapping[str, list[dict[str, Any]]]
+) -> Bridge:
     name = row["ifname"]
     ports = [link["ifname"] for link in links if link.get("master") == name]
     return Bridge(
