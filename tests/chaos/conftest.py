@@ -7,8 +7,11 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+
+from tests.chaos.world import FakeCluster, relocate
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,10 @@ def wire() -> Iterator[Wire]:
     finally:
         for name in (made.left, made.right):
             subprocess.run(["ip", "netns", "delete", name], check=False, timeout=10)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    relocate(monkeypatch, tmp_path / "run")
+    monkeypatch.setenv("RACKPROOF_STATE", str(tmp_path / "state"))
+    return FakeCluster(tmp_path / "world")

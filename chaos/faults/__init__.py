@@ -1,0 +1,1 @@
+"""The library of faults: every concrete `Fault` in a module of this package is found by itself."""

@@ -1,0 +1,202 @@
+"""A fake cluster for chaos: the lab's site, nodes whose scripts are run by a real shell against fake
+programs, switches.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chaos.faults import node as node_module
+from cluster import deadman
+from cluster.errors import UnreachableError
+from cluster.node import CommandError, Result
+from cluster.site import Site, load
+from tests.chaos import programs
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = Path(programs.__file__)
+NAMES = ("ip", "tc", "systemctl", "systemd-run", "modprobe", "sleep")
+
+
+@dataclass
+class Port:
+    admin_up: bool = True
+    up: bool = True
+
+
+class FakeNode:
+    """A node; it does not answer while no leg of its bond passes frames."""
+
+    def __init__(self, spec: Any, folder: Path) -> None:
+        self.name = spec.name
+        self.folder = folder
+        self.dead = False
+        (folder / "timers").mkdir(parents=True)
+        (folder / "bin").mkdir()
+        for name in NAMES:
+            program = folder / "bin" / name
+            program.write_text(f'#!/bin/sh\nexec {sys.executable} -S -I {folder}/bin/.p/{name} "$@"\n')
+            program.chmod(0o755)
+        (folder / "bin" / ".p").mkdir()
+        for name in NAMES:
+            (folder / "bin" / ".p" / name).symlink_to(PROGRAMS)
+        legs = {
+            f"eth{n}": {
+                "mac": link.mac, "admin": True, "light": True, "was_up": True, "failures": 0, "queues": []
+            }
+            for n, link in enumerate(spec.links)
+        }  # fmt: skip
+        self.write({"active": "eth0", "legs": legs})
+
+    def state(self) -> dict[str, Any]:
+        return json.loads((self.folder / "net.json").read_text())
+
+    def write(self, net: dict[str, Any]) -> None:
+        (self.folder / "net.json").write_text(json.dumps(net))
+
+    def light(self, mac: str, on: bool) -> None:
+        net = self.state()
+        for leg in net["legs"].values():
+            if leg["mac"] == mac:
+                leg["light"] = on
+        programs.settle(net)
+        self.write(net)
+
+    def answers(self) -> bool:
+        net = self.state()
+        if self.dead or net["active"] is None:
+            return False
+        return not net["legs"][net["active"]]["queues"]
+
+    def reachable(self, timeout: float = 5) -> bool:
+        return self.answers()
+
+    def run(
+        self, command: str, *args: str, timeout: float = 30, check: bool = True, data: str | None = None
+    ) -> Result:
+        if not self.answers():
+            raise UnreachableError(f"{self.name} did not answer")
+        line = command % tuple(shlex.quote(arg) for arg in args) if args else command
+        done = self._shell(line, data)
+        if check and done.rc != 0:
+            raise CommandError(f"{self.name}: `{line[:60]}` failed with {done.rc}: {done.stderr}", done)
+        return done
+
+    def fire(self) -> None:
+        """Let the time of every armed timer pass."""
+        for timer in sorted((self.folder / "timers").iterdir()):
+            command = json.loads(timer.read_text())
+            timer.unlink()
+            self._shell(shlex.join(command), None)
+
+    def timers(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "timers").iterdir())
+
+    def _shell(self, line: str, data: str | None) -> Result:
+        env = {**os.environ, "WORLD": str(self.folder), "PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["/bin/sh", "-c", line],
+            input=data or "",
+            capture_output=True,
+            text=True,
+            env=env,
+            timeout=30,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr, 0.0)
+
+
+class FakeSwitch:
+    """A switch whose ports carry the light of the nodes' legs."""
+
+    def __init__(self, name: str, cables: dict[str, tuple[FakeNode, str]]) -> None:
+        self.name = name
+        self._cables = cables
+        self._ports = {port: Port() for port in cables}
+        self._jobs: dict[str, str] = {}
+        self._count = 0
+
+    def ports(self) -> dict[str, Port]:
+        return self._ports
+
+    def shutdown(self, port: str) -> None:
+        self._set(port, False)
+
+    def undo_shutdown(self, port: str) -> None:
+        self._set(port, True)
+
+    def arm_undo(self, port: str, seconds: float) -> str:
+        self._count += 1
+        self._jobs[f"rackproof-{self._count:08x}"] = port
+        return f"rackproof-{self._count:08x}"
+
+    def armed(self) -> list[str]:
+        return sorted(self._jobs)
+
+    def disarm(self, job: str) -> None:
+        self._jobs.pop(job, None)
+
+    def fire(self) -> None:
+        for port in self._jobs.values():
+            self._set(port, True)
+
+    def _set(self, port: str, up: bool) -> None:
+        self._ports[port] = Port(up, up)
+        node, mac = self._cables[port]
+        node.light(mac, up)
+
+
+class FakeBmc:
+    def __init__(self) -> None:
+        self.state = "On"
+
+    def power_state(self) -> str:
+        return self.state
+
+
+class FakeCluster:
+    """The lab's site with everything behind it faked; `sleep` lets time pass: every armed switch fires."""
+
+    def __init__(self, folder: Path) -> None:
+        self.site: Site = load(ROOT / "sites" / "lab.toml")
+        self.nodes = {spec.name: FakeNode(spec, folder / spec.name) for spec in self.site.nodes}
+        self.bmcs = {spec.name: FakeBmc() for spec in self.site.nodes}
+        self.switches = {
+            table.name: FakeSwitch(
+                table.name,
+                {
+                    link.port: (self.nodes[spec.name], link.mac)
+                    for spec in self.site.nodes
+                    for link in spec.links
+                    if link.switch == table.name
+                },
+            )
+            for table in self.site.switches
+        }
+
+    def fire(self) -> None:
+        for node in self.nodes.values():
+            node.fire()
+        for switch in self.switches.values():
+            switch.fire()
+
+    def sleep(self, seconds: float) -> None:
+        self.fire()
+
+    def switches_left(self) -> list[str]:
+        """Dead-man's switches that are still armed anywhere."""
+        on_nodes = [unit for node in self.nodes.values() for unit in node.timers()]
+        return on_nodes + [job for switch in self.switches.values() for job in switch.armed()]
+
+
+def relocate(monkeypatch: Any, folder: Path) -> None:
+    """Have the dead-man's switch and detached breaks keep their files under `folder` and not in /run."""
+    monkeypatch.setattr(deadman, "FOLDER", str(folder))
+    monkeypatch.setattr(node_module, "FOLDER", str(folder))
