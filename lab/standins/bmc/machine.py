@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import libvirt_qemu  # type: ignore[import-untyped]  # comes without stubs
 from sushy_tools import error
 from sushy_tools.emulator.resources.systems import libvirtdriver
 
-from lab import domain
+from lab import domain, servers
 
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 
@@ -38,9 +38,10 @@ class Machine(libvirtdriver.LibvirtDriver):  # type: ignore[misc]  # sushy-tools
         return [self.own]
 
     def _get_domain(self, identity: str, readonly: bool = False) -> Any:
+        del readonly
         if identity != self.own:
             raise error.NotFound(f"no system {identity}")
-        return super()._get_domain(identity, readonly)
+        return servers.connection().lookupByUUIDString(self.own)
 
     def set_boot_image(
         self, identity: str, device: str, boot_image: str | None = None, write_protected: bool = True
@@ -62,13 +63,15 @@ class Machine(libvirtdriver.LibvirtDriver):  # type: ignore[misc]  # sushy-tools
             if kept is None:
                 for image in self.images.glob("*"):
                     image.unlink()
+                for folder in Path(tempfile.gettempdir()).glob("tmp*"):
+                    with contextlib.suppress(OSError):  # another BMC's download is not empty
+                        folder.rmdir()
 
     def _keep(self, identity: str, image: str) -> Path:
         self.images.mkdir(parents=True, exist_ok=True)
         kept = self.images / f"{identity}.iso"
-        fresh = kept.with_suffix(".new")
-        shutil.copyfile(image, fresh)
-        fresh.rename(kept)
+        kept.unlink(missing_ok=True)
+        kept.hardlink_to(image)  # sushy-tools deletes its own copy when the medium is ejected
         return kept
 
     def get_boot_image(self, identity: str, device: str) -> tuple[str, bool, bool]:
@@ -86,6 +89,23 @@ class Machine(libvirtdriver.LibvirtDriver):  # type: ignore[misc]  # sushy-tools
             )
         machine = self._get_domain(identity)
         set_cd_first(machine, boot_source == "Cd", live=True)
+
+    def set_boot_mode(self, identity: str, boot_mode: str) -> None:
+        """UEFI is all there is. (sushy-tools would put another firmware, with an empty variable store.)"""
+        self._get_domain(identity)
+        if boot_mode != "UEFI":
+            raise error.BadRequest(f"BootSourceOverrideMode {boot_mode!r} is not known, expected UEFI")
+
+    def get_secure_boot(self, identity: str) -> bool:
+        """Off."""
+        self._get_domain(identity)
+        return False
+
+    def set_secure_boot(self, identity: str, secure: bool) -> None:
+        """Only "off" can be had: the firmware here has no keys enrolled."""
+        self._get_domain(identity)
+        if secure:
+            raise error.NotSupportedError("secure boot cannot be switched on")
 
     def get_boot_device(self, identity: str) -> str:
         """ "Cd" when the CD comes first, else "Hdd"."""
@@ -113,9 +133,12 @@ def set_cd_first(machine: Any, first: bool, *, live: bool) -> None:
         raise error.FishyError("the server has no virtual CD drive")
     for boot in disk.findall("boot"):
         disk.remove(boot)
+    for firmware in tree.findall("os"):
+        for boot in firmware.findall("boot"):  # libvirt adds one by itself; it excludes the order per device
+            firmware.remove(boot)
     if first:
         ET.SubElement(disk, "boot", {"order": "1"})
-    machine.connect().defineXML(ET.tostring(tree, encoding="unicode"))
+    servers.connection().defineXML(ET.tostring(tree, encoding="unicode"))
     if live and machine.isActive():
         request = {
             "execute": "qom-set",

@@ -217,8 +217,6 @@ class Service:
             self._app.systems.set_boot_device(self._uuid, "None")
             self._override.set("Disabled", "None")
             return "", 204
-        if boot and boot.get("BootSourceOverrideMode", "UEFI") != "UEFI":
-            raise error.BadRequest("BootSourceOverrideMode must be UEFI on this server")
         return None
 
     @staticmethod
