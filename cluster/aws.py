@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 from cluster.errors import RackproofError, UnreachableError
 
@@ -264,7 +265,7 @@ class Aws:
             raise self._refusal(doing, error) from None
         except (
             HTTPClientError,
-            ConnectionClosedError,
+            NoConnectionError,
         ) as error:  # not reached, not verified, or not answered in time
             raise UnreachableError(
                 f"{self.where}: no answer while {doing} (deadline {DEADLINE_S} s, {ATTEMPTS} attempts):"
