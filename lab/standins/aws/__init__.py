@@ -9,6 +9,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from lab import tls
 from lab.bmc import password as bmc_password
@@ -122,3 +123,17 @@ def operator_credentials(state: State) -> Path:
     if not path.exists():
         raise LabError(f"{path}: no such file, the rack was never up; run `python -m lab up` first")
     return path
+
+
+def root_client(rack: Rack, state: State, service: str) -> Any:
+    """A boto3 client with the rights of the account root: for the rack's own tools, never for the harness.
+
+    Raises LabError before the first `lab up`.
+    """
+    import boto3
+
+    operator_credentials(state)
+    pair = _access_key(state, "aws-root")
+    session: Any = boto3.session.Session(pair["access_key"], pair["secret"], region_name=REGION)
+    endpoint = f"https://{rack.oob.aws}:{PORT}"
+    return session.client(service, endpoint_url=endpoint, verify=str(tls.ca(state)))

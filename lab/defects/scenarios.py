@@ -1,0 +1,37 @@
+"""The scenarios that must catch defects, `feature::scenario`, titles as in features/; only here."""
+
+from __future__ import annotations
+
+_PREFLIGHT = "Preflight: what was ordered has arrived and can be reached"
+_BASE = "Base installation: every server becomes a node"
+_NETWORK = "Network: two links behave as one, and guests stay out of the host network"
+_DRILLS = "A link fails and nobody notices"
+
+CREDENTIALS = f"{_PREFLIGHT}::Every management controller answers to the stored credentials"
+IDENTITY = f"{_PREFLIGHT}::Every management controller is the one it claims to be"
+BMC_CLOCK = f"{_PREFLIGHT}::The management controllers keep time and a log"
+SERVERS = f"{_PREFLIGHT}::The servers are as ordered"
+SWITCH_PORTS = f"{_PREFLIGHT}::The switch ports are as ordered"
+TREE = f"{_PREFLIGHT}::The parameter tree is complete and well formed"
+MEDIUM = f"{_PREFLIGHT}::The installer medium is genuine"
+
+NAME = f"{_BASE}::Every node answers under its own name and address"
+MIRROR = f"{_BASE}::The system stands on two healthy drives"
+DRIVES = f"{_BASE}::The drives are those that were ordered"
+NAMES_AND_TIME = f"{_BASE}::Names resolve and clocks agree"
+PASSWORDS = f"{_BASE}::Nobody enters with a password"
+
+BOND = f"{_NETWORK}::Both links form one bond"
+FULL_SIZE = f"{_NETWORK}::Full-size packets pass between all nodes unfragmented"
+ONE_OWNER = f"{_NETWORK}::Every address belongs to one node only"
+RESOLUTION = f"{_NETWORK}::Names resolve on every node"
+
+
+def guests(vlan: str) -> str:
+    """The isolation scenario of one guest network; its positive control needs the network to work."""
+    return f"{_NETWORK}::A guest on {vlan} cannot reach the hosts"
+
+
+def loses_link(node: str) -> str:
+    """The drill that moves all traffic of a node to its other link; `node1` as in the rack file."""
+    return f"{_DRILLS}::{node[:-1]} {node[-1]} loses its active link"
