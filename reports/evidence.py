@@ -143,8 +143,13 @@ class Run:
         """Keep a sentence for the reader of the report."""
         self._write("note", text=text)
 
-    def contradiction(self, finding: Mapping[str, str]) -> None:
-        """Keep an order that cannot hold: id, severity, key, order, truth, instead."""
+    def contradiction(self, finding: Mapping[str, str] | Any) -> None:
+        """Keep an order that cannot hold, once.
+
+        A mapping or a dataclass with id, severity, key, order, truth and instead.
+        """
+        if not isinstance(finding, Mapping):
+            finding = dataclasses.asdict(finding)
         known = [item["id"] + item.get("key", "") for item in self.record.contradictions]
         if str(finding["id"]) + str(finding.get("key", "")) not in known:
             self._write("contradiction", finding=dict(finding))

@@ -13,6 +13,8 @@ WIDTH, LABELS, MARGIN = 1000, 190, 18
 ROW, BAR, AXIS = 26, 14, 26
 ZOOM_BELOW = 0.06
 """An outage that takes less than this share of the drawing is drawn a second time, enlarged."""
+LABELLED = 3
+"""The longest outages of a path bear their length; more numbers would cover each other."""
 BANDS = {"fault": "#f6dfb8", "heal": "#d9ead7", "info": "#e3e8ee"}
 INK, QUIET, LINE, OUTAGE, EXPECTED = "#1f2933", "#66717e", "#d5dae0", "#b3261e", "#3b5b8c"
 
@@ -131,13 +133,16 @@ def _path_row(drill: Timeline, path: str, scale: _Scale, y: int) -> Iterable[str
     middle = y + ROW / 2
     yield _text(0, middle + 4, path if len(path) <= 30 else path[:29] + "…", INK)
     yield _line(LABELS, middle, WIDTH - MARGIN, middle, "#9aa5b1")
-    for each, start, end in drill.outages:
-        if each != path or end < scale.start or start > scale.end:
+    own = sorted((o for o in drill.outages if o[0] == path), key=lambda o: o[1] - o[2])
+    for rank, (_, start, end) in enumerate(own):
+        if end < scale.start or start > scale.end:
             continue
         left, right = scale.x(start), scale.x(end)
         width = max(right - left, 2.5)
         told = f"{path}: {seconds(end - start)} from {start:.3f} s"
         yield f"<g>{_rect(left, middle - BAR / 2, width, BAR, OUTAGE)}<title>{escape(told)}</title></g>"
+        if rank >= LABELLED:
+            continue
         near_end = left + width + 60 > WIDTH - MARGIN
         x, anchor = (left - 5, "end") if near_end else (left + width + 5, "start")
         yield _text(x, middle - 3, seconds(end - start), OUTAGE, anchor, bold=True)

@@ -246,7 +246,8 @@ def _no_canary(done: Any) -> None:
 def test_a_killed_run_leaves_what_it_knew(fake: Fake, check_schema: Check) -> None:
     text = (
         "Feature: x\n"
-        "  @criterion-3\n  Scenario: first\n    Given every node is there\n    When the active link of node1 fails\n"
+        "  @criterion-3\n  Scenario: first\n    Given every node is there\n"
+        "    When the active link of node1 fails\n"
         "    Then no path is interrupted for more than 1 second\n"
         "  Scenario: second\n    Given the bond is made\n    Then the harness is killed\n"
     )
