@@ -20,7 +20,8 @@ BOOT_S = 900.0
 MEND_S = 900.0
 POLL_S = 3.0
 
-# A file system that ran on one leg has written chunks once: they are written twice again, then both legs are read.
+# A file system that ran on one leg has written chunks once: they are written twice again, then both legs
+# are read.
 _MEND = """
 case $(findmnt -n -o FSTYPE /) in
 btrfs) btrfs balance start -f -dconvert=raid1,soft -mconvert=raid1,soft -sconvert=raid1,soft / &&
@@ -63,7 +64,7 @@ class BootLeg:
         self._out = False
 
     def pull(self) -> None:
-        """Shuts the node down and has its first boot drive pulled. Raises NotApplicableError without hands."""
+        """Shuts the node down, has its first boot drive pulled. Raises NotApplicableError without hands."""
         if self.cluster.site.hands is not None:  # without hands the server is not even shut down
             self._off()
         self._say(f"{self.node.name}: pulling boot drive {self.serial}")
@@ -80,9 +81,10 @@ class BootLeg:
         system = observe(self.cluster).system(self.node.name)
         legs = [leg.serial for leg in system.mirror.legs if leg.serial]
         if system.drive(self.serial) is not None:
-            raise RackproofError(f"{self.node.name}: drive {self.serial} is still there, so nothing was shown")
+            raise RackproofError(f"{self.node.name}: drive {self.serial} is still there: nothing was shown")
         if legs != [self.node.boot_drives[1]]:
-            raise RackproofError(f"{self.node.name}: runs on {legs}, expected {self.node.boot_drives[1]} alone")
+            second = self.node.boot_drives[1]
+            raise RackproofError(f"{self.node.name}: runs on {legs}, expected {second} alone")
         return f"{self.node.name} started without {self.serial}, from {legs[0]} alone"
 
     def restore(self) -> None:

@@ -89,7 +89,8 @@ def chrony(site: Site) -> str:
     servers = "".join(f"server {server} iburst\n" for server in site.ntp)
     return (
         f"{servers}confdir /etc/chrony/conf.d\nkeyfile /etc/chrony/chrony.keys\n"
-        "driftfile /var/lib/chrony/chrony.drift\nlogdir /var/log/chrony\nmaxupdateskew 100.0\nrtcsync\nmakestep 1 3\n"
+        "driftfile /var/lib/chrony/chrony.drift\nlogdir /var/log/chrony\n"
+        "maxupdateskew 100.0\nrtcsync\nmakestep 1 3\n"
     )
 
 

@@ -22,7 +22,7 @@ ADMIN_BITS = 4096
 
 
 def fingerprint(public_key: str) -> str:
-    """SHA-256 fingerprint of a public key's text, as ssh-keygen prints it. Raises RackproofError for another text."""
+    """SHA-256 fingerprint of a public key's text, as ssh-keygen prints it. Raises RackproofError."""
     try:
         blob = base64.b64decode(public_key.split()[1], validate=True)
     except (IndexError, ValueError):
@@ -58,8 +58,8 @@ def key_findings(keys: Sequence[Key], wanted: dict[str, str]) -> Iterator[str]:
 def password_attempts(cluster: Cluster) -> list[str]:
     """Tries to enter every node with a password, both ways SSH has; what let us even try is a finding.
 
-    The host key is checked first, so that nobody else is asked. Raises UnknownError when an attempt could not be
-    made at all.
+    The host key is checked first, so that nobody else is asked. Raises UnknownError when an attempt could
+    not be made at all.
     """
     answers = cluster.each(lambda name: _attempts(cluster, name))
     findings: list[str] = []

@@ -1,0 +1,213 @@
+"""Run on a node, in its guest probes' namespaces: tries every way from a guest network to the hosts.
+
+Argument: JSON {"window_s", "probes": [{"namespace", "devices": [{"name", "controls": [..], "targets":
+[..]}]}], "tcp": [..], "udp": [..]}; a device also has its "address". Standard output: JSON {"attempts": n,
+"reached": [..]} with {"namespace", "device", "target", "how", "control"} for each address that was reached.
+Reached means that anything came back: a reply to ARP or ICMP, a TCP connection or its refusal, an ICMP
+error from the host itself for UDP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import resource
+import select
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+_ARP = 0x0806
+_SETNS_NETWORK = 0x40000000  # CLONE_NEWNET
+
+
+@dataclass
+class Try:
+    """One socket that waits for a sign of life."""
+
+    sock: socket.socket
+    namespace: str
+    device: str
+    target: str
+    how: str
+    control: bool
+
+
+def checksum(data: bytes) -> int:
+    """Internet checksum (RFC 1071) of an even number of bytes."""
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (total & 0xFFFF) ^ 0xFFFF
+
+
+def echo(number: int) -> bytes:
+    """An ICMP echo request."""
+    body = struct.pack(">HH8s", os.getpid() & 0xFFFF, number, b"rackprf!")
+    head = struct.pack(">BBH", 8, 0, 0)
+    return struct.pack(">BBH", 8, 0, checksum(head + body)) + body
+
+
+def who_has(mac: bytes, source: str, target: str) -> bytes:
+    """An ARP request in an Ethernet frame."""
+    frame = b"\xff" * 6 + mac + struct.pack(">H", _ARP)
+    return (
+        frame
+        + struct.pack(">HHBBH", 1, 0x0800, 6, 4, 1)
+        + mac
+        + socket.inet_aton(source)
+        + bytes(6)
+        + socket.inet_aton(target)
+    )
+
+
+def mac_of(device: str) -> bytes:
+    """MAC address of a device of the namespace we are in (/sys shows another one's)."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind((device, 0))
+        return bytes(sock.getsockname()[4])
+
+
+def bound(kind: int, protocol: int, device: str) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+    sock.setblocking(False)
+    return sock
+
+
+def open_tries(
+    probe: dict[str, Any], tcp: list[int], udp: list[int], found: list[dict[str, Any]]
+) -> list[Try]:
+    """Sends everything for one namespace; must be called inside of it."""
+    tries: list[Try] = []
+    space = probe["namespace"]
+    for device in probe["devices"]:
+        name = device["name"]
+        for control, targets in ((True, device["controls"]), (False, device["targets"])):
+            for target in targets:
+                tries.append(
+                    Try(
+                        bound(socket.SOCK_RAW, socket.IPPROTO_ICMP, name),
+                        space,
+                        name,
+                        target,
+                        "icmp",
+                        control,
+                    )
+                )
+                packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ARP))
+                packet.bind((name, _ARP))
+                packet.setblocking(False)
+                tries.append(Try(packet, space, name, target, "arp", control))
+                for port in [22] if control else tcp:
+                    entry = Try(
+                        bound(socket.SOCK_STREAM, 0, name), space, name, target, f"tcp/{port}", control
+                    )
+                    code = entry.sock.connect_ex((target, port))
+                    if code == errno.ECONNREFUSED or code == 0:
+                        found.append(told(entry))
+                    elif code == errno.EINPROGRESS:
+                        tries.append(entry)
+                for port in [] if control else udp:
+                    entry = Try(
+                        bound(socket.SOCK_DGRAM, 0, name), space, name, target, f"udp/{port}", control
+                    )
+                    with contextlib.suppress(OSError):
+                        entry.sock.connect((target, port))
+                        entry.sock.send(b"rackproof")
+                        tries.append(entry)
+    return tries
+
+
+def told(entry: Try) -> dict[str, Any]:
+    return {
+        "namespace": entry.namespace,
+        "device": entry.device,
+        "target": entry.target,
+        "how": entry.how,
+        "control": entry.control,
+    }
+
+
+def ask_again(tries: list[Try], sources: dict[tuple[str, str], tuple[bytes, str]], number: int) -> None:
+    """Echo and ARP requests once more: the first ones may have been lost while ports came up."""
+    for entry in tries:
+        with contextlib.suppress(OSError):
+            if entry.how == "icmp":
+                entry.sock.sendto(echo(number), (entry.target, 0))
+            elif entry.how == "arp":
+                mac, source = sources[(entry.namespace, entry.device)]
+                entry.sock.send(who_has(mac, source, entry.target))
+
+
+def reached(entry: Try) -> bool:
+    """Whether what the socket has to say shows that its target was reached."""
+    if entry.how.startswith("tcp"):
+        return entry.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in {0, errno.ECONNREFUSED}
+    try:
+        data, address = entry.sock.recvfrom(2048)
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    if entry.how == "icmp":
+        return bool(address[0] == entry.target and data[(data[0] & 15) * 4] == 0)
+    if entry.how == "arp":
+        return data[20:22] == b"\0\2" and data[28:32] == socket.inet_aton(entry.target)
+    return True  # a UDP answer
+
+
+def watch(
+    tries: list[Try], window_s: float, sources: dict[tuple[str, str], tuple[bytes, str]]
+) -> list[dict[str, Any]]:
+    """Listens until the window closes; one entry for each try that was answered."""
+    found: list[dict[str, Any]] = []
+    waiting = {entry.sock.fileno(): entry for entry in tries}
+    poll = select.poll()
+    for entry in tries:
+        poll.register(
+            entry.sock, select.POLLOUT if entry.how.startswith("tcp") else select.POLLIN | select.POLLERR
+        )
+    deadline = time.monotonic() + window_s
+    again = 0.0
+    number = 0
+    while waiting and (remaining := deadline - time.monotonic()) > 0:
+        if time.monotonic() >= again:
+            number += 1
+            ask_again(list(waiting.values()), sources, number)
+            again = time.monotonic() + window_s / 4
+        for descriptor, _ in poll.poll(min(remaining, 0.2) * 1000):
+            entry = waiting[descriptor]
+            if reached(entry):
+                found.append(told(entry))
+            elif not entry.how.startswith("tcp"):
+                continue  # somebody else's packet
+            poll.unregister(descriptor)
+            del waiting[descriptor]
+    return found
+
+
+def main(argument: str) -> None:
+    order = json.loads(argument)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    found: list[dict[str, Any]] = []
+    tries: list[Try] = []
+    sources: dict[tuple[str, str], tuple[bytes, str]] = {}
+    for probe in order["probes"]:
+        with open(f"/run/netns/{probe['namespace']}", "rb") as space:  # noqa: PTH123 - its descriptor is what counts
+            os.setns(space.fileno(), _SETNS_NETWORK)  # type: ignore[attr-defined]
+        for device in probe["devices"]:
+            sources[(probe["namespace"], device["name"])] = (mac_of(device["name"]), device["address"])
+        tries += open_tries(probe, order["tcp"], order["udp"], found)
+    found += watch(tries, order["window_s"], sources)
+    json.dump({"reached": found, "attempts": len(tries) + len(found)}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
