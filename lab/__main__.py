@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -42,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
     ):
         command = add(name, _save if name == "save" else _restore, text)
         command.add_argument("name")
+        if name == "save":
+            command.add_argument("--replace", action="store_true", help="over an earlier save of that name")
     off = add(
         "poweroff", _poweroff, "ask all running servers to shut down; pull the plug of those that do not"
     )
@@ -111,7 +114,7 @@ def _save(arguments: argparse.Namespace, hardware: Rack, state: State) -> None:
     from lab import snapshots
 
     with lifecycle.locked(state, "save"):
-        snapshots.save(hardware, state, arguments.name)
+        snapshots.save(hardware, state, arguments.name, replace=arguments.replace)
 
 
 def _restore(arguments: argparse.Namespace, hardware: Rack, state: State) -> None:
@@ -164,11 +167,19 @@ def _cut(arguments: argparse.Namespace, hardware: Rack, _: State) -> None:
     print(cutting.cut(hardware, arguments.pair, arguments.seconds))
 
 
+def _hardware() -> Rack:
+    """The rack file; `RACKPROOF_NAMESPACE` puts a second rack beside the first (with a state folder of its own)."""
+    hardware = rack.load()
+    return dataclasses.replace(
+        hardware, namespace=os.environ.get("RACKPROOF_NAMESPACE") or hardware.namespace
+    )
+
+
 def main() -> int:
     """Run one command. Exit status 1 with one sentence for what cannot be done, 2 for bad usage."""
     arguments = parser().parse_args()
     try:
-        state, hardware = state_folder(), rack.load()
+        state, hardware = state_folder(), _hardware()
         if arguments.command not in OUTSIDE and not namespace.inside(state):
             lifecycle.check_machine()
             namespace.enter(state, [sys.executable, "-m", "lab", *sys.argv[1:]])

@@ -60,6 +60,7 @@ def _write_accounts(rack: Rack, state: State, server: Server) -> None:
 def prepare(rack: Rack, state: State) -> None:
     """Accounts and certificates."""
     for server in rack.server:
+        (state.bmc / server.name / "tmp").mkdir(parents=True, exist_ok=True)
         if not accounts_file(state, server).exists():
             _write_accounts(rack, state, server)
         tls.issue(state, f"bmc-{server.name}", [server.bmc], [f"bmc-{server.name}.{rack.domain}"])
@@ -72,7 +73,7 @@ def daemons(rack: Rack, state: State) -> list[Daemon]:
             f"bmc-{server.name}",
             [sys.executable, "-m", "lab.standins.bmc", "--server", server.name, "--state", str(state.root)],
             functools.partial(listening, server.bmc, rack.oob.bmc_port),
-            env={"TMPDIR": str(state.tmp)},
+            env={"TMPDIR": str(state.bmc / server.name / "tmp")},
             cwd=REPOSITORY,
             ready_deadline_s=60,
         )

@@ -35,7 +35,7 @@ COMMANDS = (
 )
 # Modules with daemons of their own, started in this order; a module that is not there is left out.
 SERVICES = ("lab.services", "lab.standins.aws", "lab.standins.switch")
-KEPT_WITH_DISKS = ("disks", "nvram", "saves", "secrets", "tls", "physical.json")
+KEPT_WITH_DISKS = ("disks", "nvram", "saves", "secrets", "tls", "aws", "physical.json")
 STEPS = 8
 
 

@@ -29,9 +29,9 @@ def vsctl(*arguments: str) -> str:
     return run(["ovs-vsctl", "--timeout=10", *arguments]).stdout.strip()
 
 
-def ofctl(*arguments: str) -> str:
+def ofctl(*arguments: str, stdin: str | None = None) -> str:
     """Run ovs-ofctl; its output."""
-    return run(["ovs-ofctl", *arguments], deadline_s=10).stdout.strip()
+    return run(["ovs-ofctl", *arguments], deadline_s=10, stdin=stdin).stdout.strip()
 
 
 def daemons(rack: Rack, state: State) -> list[Daemon]:

@@ -214,11 +214,11 @@ def set_link(
     with physical.change(state) as touched:
         touched.set_link(tap, why, up)
         wanted = touched.link_up(tap)
-    _server_end(node, tap, wanted)
+    server_end(node, tap, wanted)
     ovs.set_admin(tap, wanted)
 
 
-def _server_end(node: str, tap: str, up: bool) -> None:
+def server_end(node: str, tap: str, up: bool) -> None:
     machine = find(node)
     live = machine.isActive()
     tree = ET.fromstring(machine.XMLDesc(0))  # noqa: S314 (libvirt's own)

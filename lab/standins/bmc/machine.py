@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import tempfile
 import threading
 from pathlib import Path
@@ -63,9 +64,14 @@ class Machine(libvirtdriver.LibvirtDriver):  # type: ignore[misc]  # sushy-tools
             if kept is None:
                 for image in self.images.glob("*"):
                     image.unlink()
-                for folder in Path(tempfile.gettempdir()).glob("tmp*"):
-                    with contextlib.suppress(OSError):  # another BMC's download is not empty
-                        folder.rmdir()
+            self._forget_downloads()
+
+    @staticmethod
+    def _forget_downloads() -> None:
+        """sushy-tools' own copies. (It still wants to unlink the last one when that is ejected.)"""
+        folders = sorted(Path(tempfile.gettempdir()).glob("tmp*"), key=lambda folder: folder.stat().st_mtime)
+        for folder in folders[:-1]:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _keep(self, identity: str, image: str) -> Path:
         self.images.mkdir(parents=True, exist_ok=True)

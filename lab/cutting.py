@@ -1,0 +1,99 @@
+"""`lab cut`: no frame between two points for a known time, and the truth about when that was.
+
+This is what the harness's probes are measured against. OpenFlow flows that drop by MAC addresses are put into
+each switch and taken out again; each change lies between two readings of the clock. Should this process be
+killed, the flows end by themselves a few seconds late.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import ovs
+from lab.errors import LabError
+from lab.rack import Rack
+
+LONGEST_S = 60.0
+GRACE_S = 3
+PRIORITY = 1000
+CONTROLLER = "controller"
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A moment known to lie between two readings of CLOCK_MONOTONIC, in seconds, and its wall clock time."""
+
+    earliest: float
+    latest: float
+    wall: float
+
+    @property
+    def middle(self) -> float:
+        return (self.earliest + self.latest) / 2
+
+
+def cut(rack: Rack, pair: str, seconds: float) -> str:
+    """Cut and mend. Returns lines `start ...`, `end ...`, `lasted ...` with times in seconds.
+
+    Raises LabError for points that are not there or a time over a minute.
+    """
+    if not 0 < seconds <= LONGEST_S:
+        raise LabError(f"--for {seconds}, expected more than 0 and at most {LONGEST_S:.0f} seconds")
+    first, colon, second = pair.partition(":")
+    if not colon or first == second:
+        raise LabError(f"{pair!r} names no two points, expected node1:node2 or node1:{CONTROLLER}")
+    flows = _flows(_macs(rack, first), _macs(rack, second), int(seconds) + GRACE_S)
+    bridges = ovs.bridges(rack)
+    try:
+        start = _timed([["add-flows", bridge, "-"] for bridge in bridges], "\n".join(flows) + "\n")
+        half = (start.latest - start.earliest) / 2  # what taking the flows out will take, too
+        time.sleep(max(0.0, start.middle + seconds - half - time.monotonic()))
+    finally:
+        end = _timed([["del-flows", bridge, f"cookie={ovs.CUT_COOKIE:#x}/-1"] for bridge in bridges], None)
+    return "\n".join(
+        [
+            _line("start", start),
+            _line("end", end),
+            f"lasted between {end.earliest - start.latest:.6f} and {end.latest - start.earliest:.6f}, "
+            f"most likely {end.middle - start.middle:.6f}",
+        ]
+    )
+
+
+def _line(name: str, instant: Instant) -> str:
+    return (
+        f"{name} monotonic {instant.middle:.6f} wall {instant.wall:.6f} "
+        f"uncertain {(instant.latest - instant.earliest) / 2:.6f}"
+    )
+
+
+def _timed(commands: list[list[str]], text: str | None) -> Instant:
+    """Run ovs-ofctl for every bridge and read the clock around."""
+    earliest, wall = time.monotonic(), time.time()
+    with ThreadPoolExecutor(len(commands)) as pool:
+        list(pool.map(lambda command: ovs.ofctl(*command, stdin=text), commands))
+    latest = time.monotonic()
+    return Instant(earliest, latest, wall + (latest - earliest) / 2)
+
+
+def _macs(rack: Rack, point: str) -> list[str]:
+    """MACs that a point may send from: a bond shows either port's."""
+    if point == CONTROLLER:
+        return [
+            Path(f"/sys/class/net/{ovs.leg(vlan.id)}/address").read_text(encoding="ascii").strip()
+            for vlan in rack.vlans.values()
+        ]
+    server = rack.find(point)
+    return [server.p0, server.p1]
+
+
+def _flows(first: list[str], second: list[str], timeout_s: int) -> list[str]:
+    both_ways = [(a, b) for a in first for b in second] + [(b, a) for a in first for b in second]
+    return [
+        f"cookie={ovs.CUT_COOKIE:#x},priority={PRIORITY},hard_timeout={timeout_s},"
+        f"dl_src={a},dl_dst={b},actions=drop"
+        for a, b in both_ways
+    ]
