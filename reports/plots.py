@@ -182,7 +182,7 @@ def _events(drill: Timeline) -> str:
     keys = {kind: label for label, _, _, kind in reversed(drill.bands)}
     bands = [
         f'<span class="key"><i style="background:{BANDS.get(kind, BANDS["info"])}"></i>{escape(label)}</span>'
-        for kind, label in keys.items()
+        for kind, label in reversed(keys.items())
     ]
     listed = f"<ol>{''.join(items)}</ol>" if items else ""
     return listed + (f"<p>{''.join(bands)}</p>" if bands else "")

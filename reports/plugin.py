@@ -243,13 +243,10 @@ class RunPlugin:
         elif found == "unknown":
             report.outcome = "failed"
         run = self.run.record.scenarios[-1]
-        if report.when == "call" and run.timelines:
-            drawn = [html.detail(plots.timeline(timeline)) for timeline in run.timelines]
-            report.extras = [  # type: ignore[attr-defined]
-                *getattr(report, "extras", []),
-                *drawn,
-            ]
         if report.when == "teardown":
+            # A drill is often drawn by the fixture that healed it, so not before now.
+            drawn = [html.detail(plots.timeline(timeline)) for timeline in run.timelines]
+            report.extras = [*getattr(report, "extras", []), *drawn]  # type: ignore[attr-defined]
             report.user_properties.extend(_properties(run, _verdict(self._phases)[0]))
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:

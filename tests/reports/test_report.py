@@ -136,6 +136,7 @@ def test_every_drill_is_drawn(page: Page, whole: Any) -> None:
     assert page.count["figure"] == 3
     assert page.count["svg"] == 6, "each drill whole and enlarged"
     assert len(list((whole.folder / "plots").glob("*.svg"))) == 3
+    assert whole.read("report.html").count("figure class=\\&#34;drill") == 3, "also beside the raw result"
 
 
 def test_pytest_html_shows_our_statuses_too(whole: Any) -> None:

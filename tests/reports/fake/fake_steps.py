@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -47,10 +47,19 @@ def _made(evidence: Run) -> None:
     evidence.change("node2", "set the MTU of bond0 to 9000")
 
 
+@pytest.fixture
+def drill(evidence: Run) -> Iterator[list[Timeline]]:
+    """Draws the drill when it is over, as the fixture that heals it does."""
+    drawn: list[Timeline] = []
+    yield drawn
+    for timeline in drawn:
+        evidence.timeline(timeline)
+
+
 @when(parsers.parse("the {which} link of {node} fails"), target_fixture="outage")
-def _fails(evidence: Run, which: str, node: str) -> float:
+def _fails(evidence: Run, drill: list[Timeline], which: str, node: str) -> float:
     evidence.note(f"{node} runs on its remaining link")
-    evidence.timeline(
+    drill.append(
         Timeline(
             title=f"The {which} link of {node} fails",
             events=(
