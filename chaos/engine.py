@@ -55,6 +55,7 @@ class Window:
     handles: Mapping[str, str] = field(default_factory=dict)
     armed_s: float | None = None
     broken_s: float | None = None
+    seen_s: float | None = None
     healed_s: float | None = None
     restored_s: float | None = None
     healed_by: str | None = None
@@ -111,8 +112,13 @@ class Engine:
         try:
             self._signals.install()
             self._break(window)
-        except BaseException:
-            self.end(window)
+        except BaseException as error:
+            try:
+                self.end(window)
+            except HealError:
+                raise  # louder than what led to it
+            except RackproofError as also:
+                error.add_note(f"and on the way out: {also}")
             raise
         return window
 
@@ -142,6 +148,12 @@ class Engine:
         if not fault.armed(self.cluster, drill, window.handles):
             raise RefusedError(f"{fault.target} is not broken: its dead-man's switch is not seen to be armed")
         self.journal.advance(drill, State.BREAKING)
+        taken = time.monotonic() - window.armed_s
+        if taken > fault.deadman_s / 2:
+            raise RefusedError(
+                f"{fault.target} is not broken: {taken:.0f} s of its dead-man's switch's"
+                f" {fault.deadman_s:g} s were gone before the break"
+            )
         self._say(f"breaking: {fault.kind} of {fault.target}; it heals itself after {fault.deadman_s:g} s")
         window.broken_s = window.record.mark(f"{fault.kind} injected", origin=True)
         fault.inject(self.cluster, drill)
@@ -150,7 +162,7 @@ class Engine:
             if time.monotonic() > deadline:
                 raise UnknownError(f"{fault.kind} of {fault.target} was not seen within {INJECT_S:g} s")
             self._sleep(_POLL_S)
-        window.record.mark(f"{fault.target} seen broken")
+        window.seen_s = window.record.mark(f"{fault.target} seen broken")
         self.journal.advance(drill, State.BROKEN)
 
     def _heal(self, window: Window) -> None:
@@ -230,7 +242,7 @@ class Engine:
     def _still_broken(self, window: Window) -> None:
         """A fault that the switch healed in mid-drill was not in for as long as the drill looked."""
         fault = window.fault
-        if window.broken_s is None or fault.may_isolate or window.trouble:
+        if window.seen_s is None or window.broken_s is None or fault.may_isolate:
             return
         if not fault.injected(self.cluster, window.drill):
             elapsed = time.monotonic() - window.broken_s
@@ -243,7 +255,7 @@ class Engine:
         fault, drill = window.fault, window.drill
         fired = window.armed_s is not None and fault.fired(self.cluster, drill)
         fault.disarm(self.cluster, drill, window.handles)
-        if window.broken_s is None:
+        if window.seen_s is None:
             return
         fault.proven(self.cluster, drill)
         if fault.alone and not fired:

@@ -5,7 +5,7 @@ the tests.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cluster.node import Gathered, Result
 from cluster.site import Site
@@ -52,9 +52,14 @@ class SwitchPort(Protocol):
 
     def arm_undo(self, port: str, seconds: float) -> str: ...
 
-    def armed(self) -> list[str]: ...
-
     def disarm(self, job: str) -> None: ...
+
+
+@runtime_checkable
+class ListsTimers(Protocol):
+    """A switch that can name our timers on it, those of a killed run among them."""
+
+    def armed(self) -> list[str]: ...
 
 
 class BmcPort(Protocol):

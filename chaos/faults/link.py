@@ -20,7 +20,7 @@ from chaos import bond_state, predict
 from chaos.bond_state import LACP_MODE, BondState
 from chaos.fault import Fault
 from chaos.faults.node import NodeFault
-from chaos.ports import ClusterPort, NodePort
+from chaos.ports import ClusterPort, ListsTimers, NodePort
 from chaos.predict import Prediction
 from cluster.errors import NotApplicableError, RefusedError, UnknownError, UnreachableError
 
@@ -245,14 +245,19 @@ class _SwitchFault(Fault):
         return {port: switch.arm_undo(port, self.deadman_s) for port in self.ports}
 
     def armed(self, cluster: ClusterPort, drill: str, handles: Mapping[str, str]) -> bool:
-        return set(handles.values()) <= set(cluster.switches[self.switch].armed())
+        """`arm_undo` has read its job back; where the switch can name its jobs they are looked at once
+        more.
+        """
+        switch = cluster.switches[self.switch]
+        listed = switch.armed() if isinstance(switch, ListsTimers) else handles.values()
+        return bool(handles) and set(handles.values()) <= set(listed)
 
     def disarm(self, cluster: ClusterPort, drill: str, handles: Mapping[str, str]) -> bool:
         """Removes every timer of ours on the switch: drills come one at a time, so what is there is of
         this one.
         """
         switch = cluster.switches[self.switch]
-        for job in switch.armed():
+        for job in switch.armed() if isinstance(switch, ListsTimers) else handles.values():
             switch.disarm(job)
         return True
 

@@ -2,18 +2,26 @@
 program, called by its name, whose state is the folder $WORLD. So the scripts that faults send to nodes
 are run by a real shell."""
 
-# ruff: noqa: T201 - it stands in for programs that print
+# ruff: noqa: T201, PTH108, PTH110, PTH119, PTH123, PTH208 - it stands in for programs, and starts fast
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
-WORLD = Path(os.environ.get("WORLD", "."))
-NET = WORLD / "net.json"
+WORLD = os.environ.get("WORLD", ".")
+TIMERS = f"{WORLD}/timers"
 BOND = "bond0"
+
+
+def load(path: str) -> dict:
+    with open(path, encoding="utf-8") as file:  # plain: every call of a fake program pays for its imports
+        return json.load(file)
+
+
+def store(path: str, value: object) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(value, file)
 
 
 def settle(net: dict) -> None:
@@ -59,7 +67,7 @@ def show(net: dict) -> list[dict]:
 
 
 def ip(words: list[str]) -> int:
-    net = json.loads(NET.read_text())
+    net = load(f"{WORLD}/net.json")
     if words[:2] == ["link", "set"]:
         name, state = words[3], words[4]
         if name not in net["legs"]:
@@ -67,7 +75,7 @@ def ip(words: list[str]) -> int:
             return 1
         net["legs"][name]["admin"] = state == "up"
         settle(net)
-        NET.write_text(json.dumps(net))
+        store(f"{WORLD}/net.json", net)
         return 0
     wanted = words[words.index("dev") + 1] if "dev" in words else None
     print(json.dumps([link for link in show(net) if wanted in (None, link["ifname"])]))
@@ -75,7 +83,7 @@ def ip(words: list[str]) -> int:
 
 
 def tc(words: list[str]) -> int:
-    net = json.loads(NET.read_text())
+    net = load(f"{WORLD}/net.json")
     name = words[words.index("dev") + 1]
     queues = net["legs"][name]["queues"]
     verb = [word for word in words if not word.startswith("-")][:2]
@@ -93,22 +101,22 @@ def tc(words: list[str]) -> int:
         queues.remove(kind)
     elif kind not in queues:
         queues.append(kind)
-    NET.write_text(json.dumps(net))
+    store(f"{WORLD}/net.json", net)
     return 0
 
 
 def systemctl(words: list[str]) -> int:
-    timers = WORLD / "timers"
     if words[0] == "list-units":
-        for timer in sorted(timers.glob("rackproof-heal-*")):
-            print(f"{timer.name}.timer loaded active waiting")
+        for timer in sorted(os.listdir(TIMERS)):
+            print(f"{timer}.timer loaded active waiting")
         return 0
     unit = words[-1]
-    timer = timers / unit.removesuffix(".timer")
+    timer = f"{TIMERS}/{unit.removesuffix('.timer')}"
     if words[0] == "stop":
-        timer.unlink(missing_ok=True)
+        if os.path.exists(timer):
+            os.unlink(timer)
         return 0
-    active = unit.endswith(".timer") and timer.exists()
+    active = unit.endswith(".timer") and os.path.exists(timer)
     if "--quiet" not in words:
         print("active" if active else "inactive")
     return 0 if active else 3
@@ -119,13 +127,13 @@ def systemd_run(words: list[str]) -> int:
     command = words[len(options) :]
     unit = next(word for word in options if word.startswith("--unit=")).removeprefix("--unit=")
     if any(word.startswith("--on-active=") for word in options):
-        (WORLD / "timers" / unit).write_text(json.dumps(command))
+        store(f"{TIMERS}/{unit}", command)
         return 0
-    subprocess.run(command, check=False, timeout=20)
+    os.spawnvp(os.P_WAIT, command[0], command)
     return 0
 
 
 if __name__ == "__main__":
-    name = Path(sys.argv[0]).name
+    name = os.path.basename(sys.argv[0])
     known = {"ip": ip, "tc": tc, "systemctl": systemctl, "systemd-run": systemd_run}
     sys.exit(known[name](sys.argv[1:]) if name in known else 0)

@@ -22,6 +22,7 @@ from tests.chaos import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(programs.__file__)
+PROGRAM = '#!/bin/sh\nexec {python} -S -I -X frozen_modules=on {path} "$@"\n'
 NAMES = ("ip", "tc", "systemctl", "systemd-run", "modprobe", "sleep")
 
 
