@@ -5,6 +5,7 @@ Everything here is inert when no feature is run, so that `pytest tests` needs ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
@@ -87,13 +88,22 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     sys.stdout.flush()
     sys.stderr.flush()
     prefix = shlex.split(site.rack.enter or "")
+    # Commands that a site file names find our own interpreter first.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     command = [*prefix, sys.executable, "-m", "pytest", *map(str, config.invocation_params.args)]
     try:
-        os.execvpe(command[0], command, {**os.environ, ENTERED: "1"})  # noqa: S606 - the prefix is the site's own
+        os.execvpe(command[0], command, {**os.environ, "PATH": path, ENTERED: "1"})  # noqa: S606 - the prefix is the site's own
     except OSError as error:
         raise pytest.UsageError(
             f"{config.getoption('--site')}: rack.enter = {site.rack.enter!r}: cannot be run: {error}"
         ) from None
+
+
+def _repeating(config: pytest.Config) -> str:
+    """The command that repeats this run, its draws included."""
+    given = [str(arg) for arg in config.invocation_params.args]
+    seed = [] if any(arg.startswith("--chaos-seed") for arg in given) else [f"--chaos-seed={config.option.chaos_seed}"]
+    return shlex.join(["pytest", *given, *seed])
 
 
 def _make_machines_exist(command: str) -> None:
@@ -148,6 +158,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     phases = session.config.stash.get(phases_key, None)
     if phases is None or session.config.option.collectonly:
         return None
+    with contextlib.suppress(RackproofError):  # what cannot be read is found by preflight, and is not known to us
+        phases.keep_secrets()
     try:
         if session.config.option.provision == "plan":
             phases.print_plan()

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from netmiko import ConnectHandler
 from netmiko.exceptions import (
-    ConfigInvalidException,
     NetmikoAuthenticationException,
     NetmikoTimeoutException,
     ReadException,
@@ -88,6 +87,9 @@ class SwitchConnection(Protocol):
 
     def disarm(self, job: str) -> None:
         """Remove that timer; it may have run already."""
+
+    def armed(self) -> list[str]:
+        """Ids of the timers of ours that are still to run."""
 
     def close(self) -> None:
         """End the session. Never raises."""
@@ -230,14 +232,9 @@ class ComwareSwitch:
         return output
 
     def _configure(self, commands: Sequence[str], *, strict: bool = True) -> None:
-        """Commands of the system view, sent once each."""
+        """Commands of the system view, sent once each; if `strict`, none after one that is refused."""
         with self._lock:
-            output = self._told(
-                "; ".join(commands),
-                lambda session: str(
-                    session.send_config_set(list(commands), read_timeout=READ_S, cmd_verify=False)
-                ),
-            )
+            output = self._told("; ".join(commands), lambda session: _apply(session, commands, strict))
         refused = error_in(output) if strict else None
         if refused:
             raise SwitchError(f"{self.where} refused `{'; '.join(commands)}`: {refused}")
@@ -247,7 +244,7 @@ class ComwareSwitch:
         try:
             session = self._open()
             output = send(session)
-        except (ReadException, ConfigInvalidException, SSHException, OSError, EOFError, ValueError) as error:
+        except (ReadException, SSHException, OSError, EOFError, ValueError) as error:
             self.close()
             told = " ".join(str(error).split())[:160]
             raise UnreachableError(
@@ -292,6 +289,20 @@ def _display(session: Any, command: str) -> str:
     # Netmiko would stop at the switch's bare name, which its own outputs may contain.
     prompt = rf"<{re.escape(session.base_prompt)}>\s*$"
     return str(session.send_command(command, expect_string=prompt, read_timeout=READ_S, cmd_verify=False))
+
+
+def _apply(session: Any, commands: Sequence[str], strict: bool) -> str:
+    """Enter the system view, send the commands, return to the user view; all that the switch printed."""
+    view = rf"\[[^\]\n]*{re.escape(session.base_prompt)}[^\]\n]*\]\s*$"
+    printed = []
+    for command in ("system-view", *commands):
+        printed.append(
+            session.send_command(command, expect_string=view, read_timeout=READ_S, cmd_verify=False)
+        )
+        if strict and error_in(printed[-1]):
+            break
+    printed.append(_display(session, "return"))
+    return "\n".join(printed)
 
 
 @contextlib.contextmanager

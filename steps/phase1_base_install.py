@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from pytest_bdd import given, parsers, then, when
 
-from chaos.schedule import draw
+from chaos.schedule import order
 from cluster.cluster import Cluster
 from cluster.site import NodeSpec, Site
 from provisioners.base_install import drills, logins
@@ -220,9 +221,19 @@ def _parameter(site: Site, phases: Phases) -> None:
     all_hold(findings())
 
 
+@pytest.fixture
+def boot_leg(notes: Notes) -> Iterator[None]:
+    """Puts a pulled drive back whatever became of the scenario."""
+    yield
+    if "leg" in notes:
+        notes["leg"].restore()
+
+
 @given("one node, chosen by the seed, whose first boot drive is pulled")
-def _pull_boot_drive(site: Site, phases: Phases, cluster: Cluster, notes: Notes, mode: Mode) -> None:
-    node = site.node(draw(mode.seed, "boot-leg", [n.name for n in site.nodes]))
+def _pull_boot_drive(
+    site: Site, cluster: Cluster, notes: Notes, mode: Mode, boot_leg: None  # noqa: ARG001 - it puts back
+) -> None:
+    node = site.node(order(mode.seed, "boot leg", [n.name for n in site.nodes])[0])
     notes["leg"] = drills.BootLeg(cluster, node, say)
     notes["leg"].pull()
 

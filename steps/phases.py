@@ -85,6 +85,10 @@ class Phases:
             raise RefusedError(f"--rollback {number}: expected one of {', '.join(map(str, PHASES))}")
         rollback(PHASES[number], self.cluster, progress=say)
 
+    def keep_secrets(self) -> None:
+        """Teaches the record every secret of the parameter tree, so that none is ever written."""
+        self.run.redactor.register(self.cluster.secrets.values())
+
     def heal_what_is_left(self) -> None:
         """Heals what the journal of an earlier, killed run still names, before anything else happens."""
         if self.mode.provision == "missing":
