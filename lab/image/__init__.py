@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lab.image.build import build, kernel, probe_initrd
+from lab.image.store import build, kernel, probe_initrd
 
 __all__ = ["build", "kernel", "probe_initrd"]

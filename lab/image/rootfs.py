@@ -22,23 +22,45 @@ def bootstrap(folder: Path, log: Path) -> None:
     """Install the packages into an empty folder. Raises LabError with the end of the log when it fails."""
     if not recipe.KEYRING.is_file():
         raise LabError(f"{recipe.KEYRING} is missing, expected it from the package debian-archive-keyring")
-    command = [*PRIVATE, "mmdebstrap", "--mode=root", "--variant=minbase", f"--keyring={recipe.KEYRING}",
-               "--aptopt=APT::Install-Recommends \"false\"",
-               *(f"--dpkgopt=path-exclude={glob}" for glob in recipe.EXCLUDED),
-               *(f"--dpkgopt=path-include={glob}" for glob in recipe.INCLUDED),
-               f"--include={','.join(recipe.PACKAGES)}", recipe.SUITE, str(folder), *recipe.SOURCES]
+    command = [
+        *PRIVATE,
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=minbase",
+        f"--keyring={recipe.KEYRING}",
+        '--aptopt=APT::Install-Recommends "false"',
+        *(f"--dpkgopt=path-exclude={glob}" for glob in recipe.EXCLUDED),
+        *(f"--dpkgopt=path-include={glob}" for glob in recipe.INCLUDED),
+        f"--include={','.join(recipe.PACKAGES)}",
+        recipe.SUITE,
+        str(folder),
+        *recipe.SOURCES,
+    ]
     environment = {**os.environ, "INITRD": "No", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         with log.open("wb") as sink:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
-                                  env=environment, timeout=BOOTSTRAP_DEADLINE_S, check=False)
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                timeout=BOOTSTRAP_DEADLINE_S,
+                check=False,
+            )
     except FileNotFoundError as error:
         raise LabError("cannot run unshare: expected the packages util-linux and mmdebstrap") from error
     except subprocess.TimeoutExpired as error:
-        raise DeadlineError(f"the node image was not installed within {BOOTSTRAP_DEADLINE_S:.0f} s; see {log}") from error
+        raise DeadlineError(
+            f"the node image was not installed within {BOOTSTRAP_DEADLINE_S:.0f} s; see {log}"
+        ) from error
     if done.returncode:
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if "E:" in line]
-        raise LabError(f"mmdebstrap failed ({done.returncode}): {lines[-1] if lines else 'no message'}; see {log}")
+        lines = [
+            line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if "E:" in line
+        ]
+        raise LabError(
+            f"mmdebstrap failed ({done.returncode}): {lines[-1] if lines else 'no message'}; see {log}"
+        )
 
 
 def kernel_version(folder: Path) -> str:
@@ -63,14 +85,33 @@ def customise(folder: Path, release: str) -> None:
     generators.mkdir(exist_ok=True)
     for generator in recipe.MASKED_GENERATORS:
         (generators / generator).symlink_to("/dev/null")
-    for path in ("etc/apt/sources.list", "etc/machine-id", "etc/hostname", "etc/resolv.conf", "var/lib/dbus/machine-id",
-                 *(str(key.relative_to(folder)) for key in (folder / "etc/ssh").glob("ssh_host_*"))):
+    for path in (
+        "etc/apt/sources.list",
+        "etc/machine-id",
+        "etc/hostname",
+        "etc/resolv.conf",
+        "var/lib/dbus/machine-id",
+        *(str(key.relative_to(folder)) for key in (folder / "etc/ssh").glob("ssh_host_*")),
+    ):
         (folder / path).unlink(missing_ok=True)
     (folder / "etc/machine-id").touch()
     for path in ("cdrom", "etc/pve", "root/.ssh"):
         (folder / path).mkdir(parents=True, exist_ok=True)
-    run(["chroot", str(folder), "python3", "-m", "compileall", "-q", "/usr/share/ifupdown2", "/usr/lib/python3",
-         "/usr/lib/python3.13"], deadline_s=120, check=False)
+    run(
+        [
+            "chroot",
+            str(folder),
+            "python3",
+            "-m",
+            "compileall",
+            "-q",
+            "/usr/share/ifupdown2",
+            "/usr/lib/python3",
+            "/usr/lib/python3.13",
+        ],
+        deadline_s=120,
+        check=False,
+    )
     _mark_updated(folder)
 
 
@@ -82,8 +123,10 @@ def write_release(folder: Path, release: str) -> None:
     data = known[release]
     target = folder / "usr/share/rack/pve-release"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(f"PROXMOX_VE={data['proxmox_ve']}\nPVE_MANAGER={data['pve_manager']}\n"
-                      f"PVE_REPOID={data['repoid']}\n", encoding="utf-8")
+    target.write_text(
+        f"PROXMOX_VE={data['proxmox_ve']}\nPVE_MANAGER={data['pve_manager']}\nPVE_REPOID={data['repoid']}\n",
+        encoding="utf-8",
+    )
 
 
 def _mark_updated(folder: Path) -> None:
@@ -96,8 +139,23 @@ def _mark_updated(folder: Path) -> None:
 
 def squash(folder: Path, target: Path) -> None:
     """Pack the root file system. lz4: unpacking on an emulated CPU is what an installation waits for."""
-    run(["mksquashfs", str(folder), str(target), "-comp", "lz4", "-noappend", "-quiet", "-no-progress",
-         "-e", "var/cache/apt", "-e", "var/lib/apt/lists"], deadline_s=300)
+    run(
+        [
+            "mksquashfs",
+            str(folder),
+            str(target),
+            "-comp",
+            "lz4",
+            "-noappend",
+            "-quiet",
+            "-no-progress",
+            "-e",
+            "var/cache/apt",
+            "-e",
+            "var/lib/apt/lists",
+        ],
+        deadline_s=300,
+    )
 
 
 def make(folder: Path, release: str, log: Path, progress: Callable[[str], None]) -> str:

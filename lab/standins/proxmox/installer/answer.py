@@ -50,7 +50,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Disks:
-    """[disk-setup] with filesystem = "btrfs". `hdsize_gib` limits the partitions; None means the whole disk."""
+    """[disk-setup] with filesystem = "btrfs". `hdsize_gib` limits the partitions, None does not."""
 
     raid: str
     compress: str

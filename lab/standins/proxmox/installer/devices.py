@@ -46,7 +46,7 @@ class Port:
 
 def parse_export(text: str) -> list[Properties]:
     """Properties of every device in the output of `udevadm info --export-db`."""
-    result = []
+    result: list[Properties] = []
     for block in text.split("\n\n"):
         pairs = (line[3:].partition("=") for line in block.splitlines() if line.startswith("E: "))
         properties = {key: value for key, _, value in pairs}

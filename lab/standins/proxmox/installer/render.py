@@ -69,7 +69,8 @@ def link_files(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def keyboard(layout: str) -> str:
-    return f'XKBMODEL="pc105"\nXKBLAYOUT="{KEYBOARDS[layout]}"\nXKBVARIANT=""\nXKBOPTIONS=""\nBACKSPACE="guess"\n'
+    layout = KEYBOARDS[layout]
+    return f'XKBMODEL="pc105"\nXKBLAYOUT="{layout}"\nXKBVARIANT=""\nXKBOPTIONS=""\nBACKSPACE="guess"\n'
 
 
 def kernel_command_line(uuid: str, console: str) -> str:

@@ -86,8 +86,12 @@ def _medium(cache: Path, release: str, progress: Progress) -> Path:
     image = _image(cache, release, progress)
     began = time.monotonic()
     with _workplace(cache) as work:
-        parts = medium.Parts(squashfs=image / "pve-base.squashfs", kernel=image / "vmlinuz",
-                             initrd=image / "live.img", loader=image / "loader.efi")
+        parts = medium.Parts(
+            squashfs=image / "pve-base.squashfs",
+            kernel=image / "vmlinuz",
+            initrd=image / "live.img",
+            loader=image / "loader.efi",
+        )
         medium.make(parts, release, work, work / "medium.iso")
         (work / "medium.iso").rename(target)
     _forget(cache, keep=(image.name, target.name))
@@ -124,7 +128,7 @@ def _hand_out(iso: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _workplace(cache: Path) -> Iterator[Path]:
-    """A folder beside the products, so that a finished one moves by rename; what a killed build left goes first."""
+    """A folder beside the products, so that these move by rename; what a killed build left goes first."""
     for left in cache.glob("work-*"):
         shutil.rmtree(left)
     folder = Path(tempfile.mkdtemp(prefix="work-", dir=cache))
@@ -146,6 +150,8 @@ def _locked(cache: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise DeadlineError(f"another build held {cache} for more than {LOCK_DEADLINE_S:.0f} s") from None
+                    raise DeadlineError(
+                        f"another build held {cache} for more than {LOCK_DEADLINE_S:.0f} s"
+                    ) from None
                 time.sleep(0.2)
         yield
