@@ -169,9 +169,8 @@ def _iperf(cluster: Cluster, source: str, target: str, seconds: float, streams: 
         f"systemctl stop {_IPERF_UNIT}.service 2>/dev/null; systemd-run --quiet --collect --unit={_IPERF_UNIT}"
         f" --property=RuntimeMaxSec={limit:.0f} iperf3 -s -1 -B {address} -p {IPERF_PORT}"
     )
-    client = (
-        f"iperf3 -c {address} -B {own} -p {IPERF_PORT} -P {streams} -t {seconds:g} -J --connect-timeout 3000"
-    )
+    ends = f"-c {address} -B {own} -p {IPERF_PORT} --connect-timeout 3000"
+    client = f"iperf3 {ends} -P {streams} -t {seconds:g} -J"
     cluster.nodes[target].run(server, timeout=30)
     try:
         until = time.monotonic() + IPERF_START_S

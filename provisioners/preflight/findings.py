@@ -21,16 +21,16 @@ SIZE_TOLERANCE = 0.02  # vendors count a terabyte each in his own way
 MEMORY_TOLERANCE = 0.1  # firmware keeps some for itself
 
 LOGIN, IDENTITY, INVENTORY, CLOCK, LOG = "bmc-login", "bmc-identity", "bmc-inventory", "bmc-clock", "bmc-log"
-PORTS, PARAMETERS, MEDIUM, NAMES, TIME, DIRECTORY = (
+PRESENT, ENCRYPTED, WELL_FORMED = "parameters-present", "parameters-encrypted", "parameters-form"
+PORTS, MEDIUM, NAMES, TIME, DIRECTORY = (
     "switch-ports",
-    "parameters",
     "medium",
     "names",
     "time",
     "directory",
 )
 CHECKS = (
-    *(LOGIN, IDENTITY, INVENTORY, CLOCK, LOG, PORTS, PARAMETERS),
+    *(LOGIN, IDENTITY, INVENTORY, CLOCK, LOG, PORTS, PRESENT, ENCRYPTED, WELL_FORMED),
     *(READS, OUTSIDE, CHANGES, BUCKET, KEY, MEDIUM, NAMES, TIME, DIRECTORY),
 )
 
@@ -56,12 +56,7 @@ def findings(site: Site, seen: Observation, check: str | None = None) -> list[Fi
     for node in site.nodes:
         for link in node.links:
             found += _port(site, node, link, seen)
-    if seen.parameters_problem:
-        found.append(Finding(PARAMETERS, site.aws.root, "a tree that can be read", seen.parameters_problem))
-    found += [
-        Finding(PARAMETERS, site.aws.root, "a complete and well-formed tree", text)
-        for text in seen.parameters
-    ]
+    found += _parameters(site, seen)
     for attempt in seen.attempts:
         if not attempt.as_ordered:
             wanted = "allowed" if attempt.allowed else "denied"
@@ -171,6 +166,18 @@ def _port_state(site: Site, where: str, port: PortState) -> Iterator[Finding]:
         yield Finding(
             PORTS, where, f"frames of {site.bond.mtu} bytes and their tag", f"at most {port.mtu} bytes"
         )
+
+
+_KINDS = {"missing": PRESENT, "plain secret": ENCRYPTED, "address": WELL_FORMED, "form": WELL_FORMED}
+
+
+def _parameters(site: Site, seen: Observation) -> Iterator[Finding]:
+    """What lint found, each under its check; advice is no finding."""
+    if seen.parameters_problem:
+        yield Finding(PRESENT, site.aws.root, "a tree that can be read", seen.parameters_problem)
+    for lint in seen.parameters:
+        if lint.kind in _KINDS:
+            yield Finding(_KINDS[lint.kind], lint.name, "a sound parameter", lint.expected)
 
 
 def _medium(seen: Observation) -> Iterator[Finding]:

@@ -12,8 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from cluster.ssm_lint import lint
-
+from cluster import ssm_lint
 from cluster.bmc import BmcInventory
 from cluster.comware import PortState
 from cluster.errors import RackproofError
@@ -56,11 +55,12 @@ class SwitchPorts:
 
 @dataclass(frozen=True)
 class Observation:
-    """Everything that preflight looks at."""
+    """Everything that preflight looks at. `parameters`: what is wrong with the tree; `parameters_problem`: why
+    it could not be read at all."""
 
     controllers: Mapping[str, Controller]
     switches: Mapping[str, SwitchPorts]
-    parameters: tuple[str, ...]  # what is wrong with the tree, one sentence each
+    parameters: tuple[ssm_lint.Finding, ...]
     parameters_problem: str
     attempts: tuple[Attempt, ...]
     medium: ImageState
@@ -127,8 +127,8 @@ def _switch(cluster: Cluster, name: str) -> SwitchPorts:
         return SwitchPorts(name, {}, str(error))
 
 
-def _parameters(cluster: Cluster) -> tuple[tuple[str, ...], str]:
+def _parameters(cluster: Cluster) -> tuple[tuple[ssm_lint.Finding, ...], str]:
     try:
-        return tuple(str(f) for f in lint(cluster.site, cluster.secrets.tree())), ""
+        return tuple(ssm_lint.lint(cluster.site, cluster.secrets.tree())), ""
     except RackproofError as error:
         return (), str(error)
