@@ -279,6 +279,16 @@ def test_a_killed_run_leaves_what_it_knew(fake: Fake, check_schema: Check) -> No
     assert page.targets == []
 
 
+def test_an_interrupted_run_says_so(fake: Fake) -> None:
+    text = "Feature: x\n  Scenario: y\n    Then somebody presses Ctrl-C\n  Scenario: z\n    Then it fails\n"
+    done = fake("features/phase1_x.feature", features={"phase1_x.feature": text})
+    assert done.status == 2
+    data = json.loads(done.read("evidence.json"))
+    assert data["interrupted"]
+    assert [(s["scenario"], s["status"]) for s in data["scenarios"]] == [("y", "unknown")]
+    assert "This run did not come to its end" in Page(done.read("report.html")).text
+
+
 def test_a_run_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "reports", str(tmp_path)],

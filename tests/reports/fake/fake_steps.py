@@ -150,3 +150,8 @@ def _leak(evidence: Run) -> None:
 @then("the harness is killed")
 def _killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@then("somebody presses Ctrl-C")
+def _interrupted() -> None:
+    raise KeyboardInterrupt
