@@ -150,7 +150,7 @@ class Site(Model):
         Raises SiteError when such a value cannot stand under its key.
         """
         data = _with_values(self._data, self.ordered, self._file)
-        return _validated(data, self._file, prefix="[ordered] makes ")
+        return validated(data, self._file, prefix="[ordered] makes ")
 
 
 def _references(value: object, key: str) -> Iterator[tuple[str, str]]:
@@ -193,7 +193,8 @@ def _raise(found: list[Problem], file: str, prefix: str = "") -> None:
         raise SiteError("\n".join(dict.fromkeys(lines)))
 
 
-def _validated(data: Mapping[str, Any], file: str, prefix: str = "") -> Site:
+def validated(data: Mapping[str, Any], file: str, prefix: str = "") -> Site:
+    """The site that a file's data describes. Raises SiteError; `prefix` stands before each key in it."""
     try:
         site = Site.model_validate(data)
     except ValidationError as error:
@@ -259,7 +260,7 @@ def load(path: Path) -> Site:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SiteError(f"{file}: {_toml_mistake(str(error), text)}; expected TOML") from None
-    site = _validated(data, file)
+    site = validated(data, file)
     unknown = [key for key in site.ordered if key.split(".")[0] not in fields(Site)]
     _raise(
         [

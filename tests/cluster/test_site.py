@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import datetime
 import tomllib
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -11,8 +13,9 @@ import pytest
 from pydantic import BaseModel
 
 from cluster import site_reference
+from cluster.contradictions import contradictions
 from cluster.errors import SiteError
-from cluster.site import ROOT, Site, load
+from cluster.site import ROOT, Site, load, validated
 from cluster.site_errors import tables
 from cluster.targets import TARGETS
 
@@ -197,3 +200,45 @@ def test_loading_does_not_depend_on_the_working_directory(
     monkeypatch.chdir(tmp_path)
     assert load(LAB).name == "lab"
     assert list(tmp_path.iterdir()) == []
+
+
+STRANGE: tuple[Any, ...] = (
+    *(0, -1, 1.5, float("nan"), True, "", "x", "ssm:", "\n", "ünï", "1e9GB"),
+    *([], ["x"], {}, {"x": {}}, {"name": 1}, datetime.date(2026, 1, 1)),
+)
+
+
+def leaves(data: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Paths of every value in a file's data, tables and lists among them."""
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [path, *(leaf for key, value in items for leaf in leaves(value, (*path, key)))][0 if path else 1 :]
+
+
+@pytest.mark.parametrize("file", [LAB, PVE1], ids=["lab", "pve1"])
+def test_no_value_anywhere_gets_more_than_a_sentence(file: Path) -> None:
+    """Every value replaced by strange ones: a sound site, or sentences; never another exception."""
+    original = tomllib.loads(file.read_text(encoding="utf-8"))
+    tried = 0
+    twins = {("node", 1), ("node", 2), ("switch", 1)}  # one node and one switch will do
+
+    def further_drive(path: tuple[str | int, ...]) -> bool:
+        return str(path[2:3]).endswith("drives',)") and isinstance(path[-1], int) and path[-1] > 0
+
+    paths = [path for path in leaves(original) if path[:2] not in twins and not further_drive(path)]
+    for path in paths:
+        for strange in STRANGE:
+            data = copy.deepcopy(original)
+            here = data
+            for part in path[:-1]:
+                here = here[part]  # type: ignore[index]
+            here[path[-1]] = strange  # type: ignore[index]
+            tried += 1
+            try:
+                site = validated(data, "sites/x.toml")
+                contradictions(site)
+            except SiteError as error:
+                assert all(line.startswith("sites/x.toml: ") for line in str(error).splitlines()), (
+                    path,
+                    strange,
+                )
+    assert tried > 1000
