@@ -168,7 +168,7 @@ def _cut(arguments: argparse.Namespace, hardware: Rack, _: State) -> None:
 
 
 def _hardware() -> Rack:
-    """The rack file; `RACKPROOF_NAMESPACE` puts a second rack beside the first (with a state folder of its own)."""
+    """The rack file; `RACKPROOF_NAMESPACE` puts a second rack beside the first (in another state folder)."""
     hardware = rack.load()
     return dataclasses.replace(
         hardware, namespace=os.environ.get("RACKPROOF_NAMESPACE") or hardware.namespace
@@ -187,6 +187,9 @@ def main() -> int:
     except LabError as error:
         print(f"lab {arguments.command}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its exit
+        return 0
     except KeyboardInterrupt:
         print(f"lab {arguments.command}: interrupted", file=sys.stderr)
         return 130
