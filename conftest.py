@@ -102,7 +102,11 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def _repeating(config: pytest.Config) -> str:
     """The command that repeats this run, its draws included."""
     given = [str(arg) for arg in config.invocation_params.args]
-    seed = [] if any(arg.startswith("--chaos-seed") for arg in given) else [f"--chaos-seed={config.option.chaos_seed}"]
+    seed = (
+        []
+        if any(arg.startswith("--chaos-seed") for arg in given)
+        else [f"--chaos-seed={config.option.chaos_seed}"]
+    )
     return shlex.join(["pytest", *given, *seed])
 
 
@@ -147,7 +151,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not runs_features(config) or config.option.chaos:
         return
-    broken = [item for item in items if item.get_closest_marker("drill") or item.get_closest_marker("rollback")]
+    broken = [
+        item for item in items if item.get_closest_marker("drill") or item.get_closest_marker("rollback")
+    ]
     if broken:
         config.hook.pytest_deselected(items=broken)
         items[:] = [item for item in items if item not in broken]
@@ -158,7 +164,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     phases = session.config.stash.get(phases_key, None)
     if phases is None or session.config.option.collectonly:
         return None
-    with contextlib.suppress(RackproofError):  # what cannot be read is found by preflight, and is not known to us
+    with contextlib.suppress(
+        RackproofError
+    ):  # what cannot be read is found by preflight, and is not known to us
         phases.keep_secrets()
     try:
         if session.config.option.provision == "plan":

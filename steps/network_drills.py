@@ -17,7 +17,7 @@ from cluster.cluster import Cluster
 from cluster.errors import NotApplicableError, UnknownError
 from cluster.site import NodeSpec, Site
 from reports.evidence import Run, Timeline
-from steps.progress import say
+from reports.terminal import say
 from steps.verdict import NotAsOrderedError, all_hold, all_met, measure
 
 HOLD_S = 6.0
@@ -193,7 +193,9 @@ def _as_predicted(drill: Drill, site: Site, evidence: Run) -> None:
     longest = report.longest()
     seen = longest.seconds if longest else 0.0
     slack = report.resolution_s + report.worst_stall_s
-    evidence.note(f"predicted {window.predicted.least_s:.2f} to {window.predicted.most_s:.2f} s: {window.predicted.why}")
+    evidence.note(
+        f"predicted {window.predicted.least_s:.2f} to {window.predicted.most_s:.2f} s: {window.predicted.why}"
+    )
     if not window.predicted.least_s - slack <= seen <= window.predicted.most_s + slack:
         raise NotAsOrderedError(
             f"interrupted for {seen:.2f} s, predicted {window.predicted.least_s:.2f} to"
@@ -215,9 +217,15 @@ def _alone(node: str, site: Site, drill: Drill, evidence: Run) -> None:
     spared = [path for path in report.quality if path not in gaps]
     all_hold(f"{path} was never interrupted, so {name} was not alone" for path in spared)
     least = window.predicted.least_s if window.predicted else 0.0
-    short = [f"{p}: cut off for {o.seconds:.1f} s, expected {least:.0f} s or more" for p, o in gaps.items() if o.seconds < least]
+    short = [
+        f"{p}: cut off for {o.seconds:.1f} s, expected {least:.0f} s or more"
+        for p, o in gaps.items()
+        if o.seconds < least
+    ]
     all_hold(short)
-    evidence.note(f"{name} was alone for {max(o.seconds for o in gaps.values()):.1f} s and came back by its own timer")
+    evidence.note(
+        f"{name} was alone for {max(o.seconds for o in gaps.values()):.1f} s and came back by its own timer"
+    )
 
 
 @then("the link comes back, nothing flaps, and redundancy is restored")

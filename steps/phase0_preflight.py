@@ -27,8 +27,8 @@ from provisioners.preflight.findings import (
 )
 from provisioners.preflight.rights import BUCKET, CHANGES, KEY, OUTSIDE, READS
 from reports.evidence import Run
+from reports.terminal import say
 from steps.phases import Phases
-from steps.progress import say
 from steps.verdict import NotAsOrderedError, all_hold
 
 
@@ -45,7 +45,9 @@ def _tree(site: Site, cluster: Cluster, *kinds: Kind) -> None:
 @then("the order holds no contradiction that stops the work")
 def _no_stop(site: Site) -> None:
     all_hold(
-        f"{c.id} ({c.key}): {c.truth} Instead: {c.instead}" for c in contradictions(site) if c.severity == "error"
+        f"{c.id} ({c.key}): {c.truth} Instead: {c.instead}"
+        for c in contradictions(site)
+        if c.severity == "error"
     )
 
 
@@ -68,7 +70,9 @@ def _identity(phases: Phases, site: Site) -> None:
     _check(phases, site, IDENTITY)
 
 
-@then("each server has the ordered processors, memory, drives and network ports as far as its controller tells")
+@then(
+    "each server has the ordered processors, memory, drives and network ports as far as its controller tells"
+)
 def _inventory(phases: Phases, site: Site) -> None:
     _check(phases, site, INVENTORY)
 
@@ -77,8 +81,12 @@ def _inventory(phases: Phases, site: Site) -> None:
 def _bmc_clock(limit: str, phases: Phases, site: Site) -> None:
     _check(phases, site, CLOCK)
     allowed = parse_seconds(limit)
-    offsets = {n: c.clock_offset for n, c in phases.require(0).controllers.items() if c.clock_offset is not None}
-    all_hold(f"{n}: its controller's clock is {o:+.0f} s from ours" for n, o in offsets.items() if abs(o) > allowed)
+    offsets = {
+        n: c.clock_offset for n, c in phases.require(0).controllers.items() if c.clock_offset is not None
+    }
+    all_hold(
+        f"{n}: its controller's clock is {o:+.0f} s from ours" for n, o in offsets.items() if abs(o) > allowed
+    )
 
 
 @then("each management controller's event log can be read")
@@ -156,6 +164,8 @@ def _times(phases: Phases, site: Site) -> None:
 def _directory(phases: Phases, site: Site) -> None:
     if not phases.require(0).directory:
         raise NotApplicableError(
-            "PF-DIRECTORY-NOT-ORDERED", "this site orders neither a directory nor a file service.", "order them."
+            "PF-DIRECTORY-NOT-ORDERED",
+            "this site orders neither a directory nor a file service.",
+            "order them.",
         )
     _check(phases, site, DIRECTORY)

@@ -15,9 +15,9 @@ from provisioners.base_install import drills, logins
 from provisioners.base_install.observation import Observation
 from provisioners.base_install.system import System
 from reports.evidence import Run
+from reports.terminal import say
 from steps.modes import Mode
 from steps.phases import Phases
-from steps.progress import say
 from steps.verdict import all_hold, all_met, measure
 
 Notes = dict[str, Any]
@@ -63,7 +63,9 @@ def _release(site: Site, phases: Phases) -> None:
 
 @then("all nodes run the same versions")
 def _same_versions(site: Site, phases: Phases) -> None:
-    seen = {node.name: (s.pveversion, s.kernel, s.os.get("VERSION_ID", "")) for node, s in _systems(site, phases)}
+    seen = {
+        node.name: (s.pveversion, s.kernel, s.os.get("VERSION_ID", "")) for node, s in _systems(site, phases)
+    }
     if len(set(seen.values())) > 1:
         all_hold(f"{name}: {' '.join(versions)}" for name, versions in seen.items())
 
@@ -173,7 +175,9 @@ def _repositories(site: Site, phases: Phases) -> None:
 
     def findings() -> Iterator[str]:
         for node, system in _systems(site, phases):
-            enabled = {c for r in system.repositories if r.enabled for c in r.components if c.startswith("pve-")}
+            enabled = {
+                c for r in system.repositories if r.enabled for c in r.components if c.startswith("pve-")
+            }
             if enabled != {wanted}:
                 yield f"{node.name}: uses {sorted(enabled) or 'none'}, expected {wanted}"
 
@@ -231,7 +235,11 @@ def boot_leg(notes: Notes) -> Iterator[None]:
 
 @given("one node, chosen by the seed, whose first boot drive is pulled")
 def _pull_boot_drive(
-    site: Site, cluster: Cluster, notes: Notes, mode: Mode, boot_leg: None  # noqa: ARG001 - it puts back
+    site: Site,
+    cluster: Cluster,
+    notes: Notes,
+    mode: Mode,
+    boot_leg: None,  # noqa: ARG001 - it puts back
 ) -> None:
     node = site.node(order(mode.seed, "boot leg", [n.name for n in site.nodes])[0])
     notes["leg"] = drills.BootLeg(cluster, node, say)

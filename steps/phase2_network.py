@@ -18,9 +18,9 @@ from provisioners.network.apply import LockoutAvertedError, push
 from provisioners.network.interfaces import guest_vids, host_interface, render
 from provisioners.network.observation import NodeNetwork, Observation
 from reports.evidence import Run
+from reports.terminal import say
 from steps.modes import Mode
 from steps.phases import Phases
-from steps.progress import say
 from steps.verdict import NotAsOrderedError, all_hold, all_met, measure
 
 Notes = dict[str, Any]
@@ -166,7 +166,11 @@ def _probe(network: str, isolation_probes: Isolation, notes: Notes) -> None:
 @then("the two probes reach each other")
 def _control(notes: Notes) -> None:
     found: list[isolation.Isolation] = notes["probes"]
-    all_hold(f"{p.network}: the probe on {p.node} does not reach the one on {p.peer}" for p in found if not p.connected)
+    all_hold(
+        f"{p.network}: the probe on {p.node} does not reach the one on {p.peer}"
+        for p in found
+        if not p.connected
+    )
 
 
 @then("the probe reaches no node's host address on any port, tagged, untagged or double-tagged")
@@ -215,7 +219,9 @@ def _push_wrong(site: Site, phases: Phases, cluster: Cluster, notes: Notes, mode
     notes["seconds"] = time.monotonic() - began
 
 
-@then(parsers.parse("the node loses its address and within {limit} the former configuration is back by itself"))
+@then(
+    parsers.parse("the node loses its address and within {limit} the former configuration is back by itself")
+)
 def _averted(limit: str, phases: Phases, notes: Notes, evidence: Run) -> None:
     name, took = notes["node"], notes["seconds"]
     if "averted" not in notes:

@@ -14,8 +14,8 @@ from provisioners import base_install, network, preflight
 from provisioners.change import Change, Phase
 from provisioners.converge import converge, plan, rollback
 from reports.evidence import Run
+from reports.terminal import say
 from steps.modes import Mode
-from steps.progress import say
 
 PHASES: Mapping[int, Phase[Any]] = {0: preflight.PHASE, 1: base_install.PHASE, 2: network.PHASE}
 
@@ -65,7 +65,9 @@ class Phases:
         stops = [c for c in contradictions(self.cluster.site) if c.severity == "error"]
         if stops and self.mode.provision == "missing":
             first = stops[0]
-            raise RefusedError(f"the order contradicts itself ({first.id}): {first.truth} Instead: {first.instead}")
+            raise RefusedError(
+                f"the order contradicts itself ({first.id}): {first.truth} Instead: {first.instead}"
+            )
 
     def _record(self, change: Change) -> None:
         self.run.change(change.node, change.summary)
