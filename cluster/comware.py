@@ -19,11 +19,13 @@ _FRAME = re.compile(r"^\s*(?:The\s+)?[Mm]aximum\s+[Ff]rame\s+[Ll]ength(?::|\s+is
 _PVID = re.compile(r"^\s*PVID:\s*(\d+)", re.M)
 _TYPE = re.compile(r"^\s*Port link-type:\s*(\w+)", re.M)
 _ERROR = re.compile(r"^\s*% \S.*$|^\s*Permission denied.*$", re.M)
+# Some releases print one number more (Index) in both tables.
 _MEMBER = re.compile(
-    r"^\s+(?P<port>[A-Z]\S*\d)(?:\([A-Z]\))?\s+(?P<status>[SUI])\s+\d+\s+\d+\s+(?P<flags>\{[A-Z]*\})"
+    r"^\s+(?P<port>[A-Z]\S*\d)(?:\([A-Z]\))?\s+(?P<status>[SUI])(?:\s+\d+){2,3}(?:\s+(?P<flags>\{[A-Z]*\}))?"
 )
 _PARTNER = re.compile(
-    r"^\s+(?P<port>[A-Z]\S*\d)(?:\([A-Z]\))?\s+\d+\s+\d+\s+\d+\s+\S+\s*,\s*(?P<system>[0-9a-f-]+)\s+(?P<flags>\{[A-Z]*\})"
+    r"^\s+(?P<port>[A-Z]\S*\d)(?:\([A-Z]\))?(?:\s+\d+){3}\s+0x[0-9a-f]+\s*,"
+    r"\s*(?P<system>[0-9a-f-]+)\s+(?P<flags>\{[A-Z]*\})"
 )
 _UNITS = {"k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -105,10 +107,10 @@ def parse_interfaces(text: str) -> dict[str, PortState]:
     too.
     """
     marks = [(mark, name) for mark in _STATE.finditer(text) if (name := _header(text, mark)) is not None]
-    ends = [mark.start() for mark, _ in marks[1:]] + [len(text)]
+    ends = [*(mark.start() for mark, _ in marks[1:]), len(text)]
     return {
         name: _port(mark["state"], text[mark.end() : end])
-        for (mark, name), end in zip(marks, ends, strict=True)
+        for (mark, name), end in zip(marks, ends, strict=False)
     }
 
 
@@ -128,7 +130,7 @@ def parse_lags(text: str) -> dict[str, Lag]:
                 LagMember(
                     found["port"],
                     found["status"] == "S",
-                    found["flags"],
+                    found["flags"] or "",
                     partner["system"] if partner else None,
                     partner["flags"] if partner else "",
                 )

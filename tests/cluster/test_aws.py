@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 from cluster import aws as module
 from cluster.aws import AccessDeniedError, Aws, AwsError, NotFoundError, Parameter
 from cluster.errors import UnreachableError
-from cluster.secrets import Secrets, SecretError, parameter_name
+from cluster.secrets import SecretError, Secrets, parameter_name
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,11 @@ def seeded(endpoint: str) -> None:
 
     def client(name: str) -> Any:
         return boto3.client(
-            name, region_name="us-west-2", endpoint_url=endpoint, aws_access_key_id="x", aws_secret_access_key="y"
+            name,
+            region_name="us-west-2",
+            endpoint_url=endpoint,
+            aws_access_key_id="x",
+            aws_secret_access_key="y",
         )
 
     ssm, kms = client("ssm"), client("kms")
@@ -75,7 +79,10 @@ def seeded(endpoint: str) -> None:
         ssm.put_parameter(Name=f"/pve1/many/p{number}", Value=str(number), Type="String")
     for node in ("node1", "node2"):
         ssm.put_parameter(
-            Name=f"/pve1/nodes/{node}/ipmi_password", Value=f"pw-{node}", Type="SecureString", KeyId="alias/pve1"
+            Name=f"/pve1/nodes/{node}/ipmi_password",
+            Value=f"pw-{node}",
+            Type="SecureString",
+            KeyId="alias/pve1",
         )
     ssm.put_parameter(Name="/other/secret", Value="not ours", Type="SecureString")
     client("s3").create_bucket(
@@ -110,7 +117,7 @@ def test_parameters_are_written_read_and_deleted_one_by_one(aws: Aws) -> None:
     assert aws.put_parameter("/pve1/new", "a", secret=True) == 1
     assert aws.put_parameter("/pve1/new", "b", secret=True) == 2
     assert aws.parameter("/pve1/new").value == "b"
-    with pytest.raises(AwsError, match="writing parameter /pve1/new .*ParameterAlreadyExists"):
+    with pytest.raises(AwsError, match=r"writing parameter /pve1/new .*ParameterAlreadyExists"):
         aws.put_parameter("/pve1/new", "c", overwrite=False)
     aws.delete_parameter("/pve1/new")
     with pytest.raises(NotFoundError, match=r"us-west-2\): reading parameter /pve1/new as profile operator"):
@@ -158,7 +165,9 @@ def test_an_endpoint_that_is_down_is_unreachable(table: Any, monkeypatch: pytest
         free.bind(("127.0.0.1", 0))
         table.endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setattr(module, "ATTEMPTS", 1)
-    with pytest.raises(UnreachableError, match=r"127.0.0.1:\d+ .*no answer while asking who we are \(deadline"):
+    with pytest.raises(
+        UnreachableError, match=r"127.0.0.1:\d+ .*no answer while asking who we are \(deadline"
+    ):
         Aws(table).identity()
 
 
@@ -173,7 +182,9 @@ def test_an_endpoint_that_is_silent_is_unreachable(table: Any, monkeypatch: pyte
 
 def test_wrong_settings_are_one_sentence(table: Any, tmp_path: Path) -> None:
     table.profile = "nobody"
-    with pytest.raises(AwsError, match=r"as profile nobody failed: The config profile \(nobody\) could not be found"):
+    with pytest.raises(
+        AwsError, match=r"as profile nobody failed: The config profile \(nobody\) could not be found"
+    ):
         Aws(table).identity()
     table.credentials_file = tmp_path / "missing"
     with pytest.raises(AwsError, match=r"aws.credentials_file = .*missing: there is no such file"):
@@ -183,7 +194,9 @@ def test_wrong_settings_are_one_sentence(table: Any, tmp_path: Path) -> None:
         Aws(table).identity()
 
 
-def test_the_environments_keys_do_not_replace_the_profile(table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_keys_do_not_replace_the_profile(
+    table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "environment")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "environment")
     assert Aws(table).client("sts")._request_signer._credentials.access_key == "testing"
@@ -221,7 +234,7 @@ def test_a_missing_parameter_names_itself_and_who_wants_it(aws: Aws, table: Any)
         "AWS SSM parameter /pve1/nodes/node9/ipmi_password, to which lab: nodes[0].bmc.password refers,"
         " does not exist under /pve1 in us-west-2"
     )
-    with pytest.raises(SecretError, match="cannot be read: expected ssm:/path with each {field} given"):
+    with pytest.raises(SecretError, match=r"cannot be read: expected ssm:/path with each {field} given"):
         parameter_name("ssm:/pve1/nodes/{node}/x")
 
 

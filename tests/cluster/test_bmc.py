@@ -26,7 +26,10 @@ class Stored:
         self.password = password
 
     def resolve(self, reference: str, **fields: str) -> str:
-        return {"ssm:/pve1/nodes/{node}/ipmi_user": USER, "ssm:/pve1/nodes/{node}/ipmi_password": self.password}[reference]
+        return {
+            "ssm:/pve1/nodes/{node}/ipmi_user": USER,
+            "ssm:/pve1/nodes/{node}/ipmi_password": self.password,
+        }[reference]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,13 @@ Opened = tuple[FakeBmc, Bmc]
 def connect(certificate: tuple[Path, Path]) -> Iterator[Callable[..., Opened]]:
     with ExitStack() as stack:
 
-        def make(*, password: str = PASSWORD, ca_file: Path | None = certificate[0], observer: Any = None, **habits: Any) -> Opened:
+        def make(
+            *,
+            password: str = PASSWORD,
+            ca_file: Path | None = certificate[0],
+            observer: Any = None,
+            **habits: Any,
+        ) -> Opened:
             fake = stack.enter_context(FakeBmc(*certificate, Habits(**habits)))
             bmc = Bmc(spec(fake.port, ca_file), Stored(password), observer)  # type: ignore[arg-type]
             stack.callback(bmc.close)
@@ -69,7 +78,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_inventory_is_what_the_bmc_tells_and_no_more(connect: Callable[..., Opened]) -> None:
     _, bmc = connect()
     found = bmc.inventory()
-    assert (found.manufacturer, found.serial, found.sku, found.health) == ("Supermicro", "S1", None, "Warning")
+    assert (found.manufacturer, found.serial, found.sku, found.health) == (
+        "Supermicro",
+        "S1",
+        None,
+        "Warning",
+    )
     assert (found.cpu_count, found.memory_gib, found.firmware_version) == (1, 768, "01.02.03")
     assert found.drives == (Drive("BOOT11", "PM9A3", 960_197_124_096), Drive("DATA101", "CM7", None))
     assert found.nics == (Nic("52:54:00:01:00:00", "LinkUp"), Nic("52:54:00:aa:00:01", None))
@@ -78,7 +92,14 @@ def test_the_inventory_is_what_the_bmc_tells_and_no_more(connect: Callable[..., 
 def test_what_is_not_told_is_unknown_and_not_zero(connect: Callable[..., Opened]) -> None:
     fake, bmc = connect()
     system = fake.tree[f"{V1}/Systems/1"]
-    for key in ("ProcessorSummary", "MemorySummary", "Storage", "EthernetInterfaces", "Status", "SerialNumber"):
+    for key in (
+        "ProcessorSummary",
+        "MemorySummary",
+        "Storage",
+        "EthernetInterfaces",
+        "Status",
+        "SerialNumber",
+    ):
         system.pop(key)
     system["Links"].pop("Chassis")
     found = bmc.inventory()
@@ -87,7 +108,9 @@ def test_what_is_not_told_is_unknown_and_not_zero(connect: Callable[..., Opened]
 
 
 @pytest.mark.parametrize("habits", [{}, {"sessions": False}, {"session_errors": True}])
-def test_login_by_session_or_basic_and_no_session_is_left(connect: Callable[..., Opened], habits: dict[str, bool]) -> None:
+def test_login_by_session_or_basic_and_no_session_is_left(
+    connect: Callable[..., Opened], habits: dict[str, bool]
+) -> None:
     fake, bmc = connect(**habits)
     assert bmc.power_state() == "Off"
     assert len(fake.tokens) == (0 if habits else 1)
@@ -104,7 +127,9 @@ def test_an_expired_session_is_opened_again(connect: Callable[..., Opened]) -> N
 
 
 @pytest.mark.parametrize("sessions", [True, False])
-def test_a_wrong_password_names_the_parameters_and_not_the_values(connect: Callable[..., Opened], sessions: bool) -> None:
+def test_a_wrong_password_names_the_parameters_and_not_the_values(
+    connect: Callable[..., Opened], sessions: bool
+) -> None:
     fake, bmc = connect(password="not-the-password", sessions=sessions)
     with pytest.raises(CredentialsError) as told:
         bmc.power_state()
@@ -117,7 +142,7 @@ def test_a_wrong_password_names_the_parameters_and_not_the_values(connect: Calla
 
 def test_an_untrusted_certificate_is_refused(connect: Callable[..., Opened], tmp_path: Path) -> None:
     fake, bmc = connect(ca_file=certificates.make(tmp_path)[0])
-    with pytest.raises(UnreachableError, match="its certificate was not verified by .*certificate.pem"):
+    with pytest.raises(UnreachableError, match=r"its certificate was not verified by .*certificate.pem"):
         bmc.power_state()
     assert fake.log == []
 
@@ -138,7 +163,9 @@ def test_a_bmc_that_cannot_be_verified_is_not_spoken_to(
 def test_a_silent_bmc_is_unreachable(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redfish_client.time, "sleep", lambda _: None)
     bmc = Bmc(spec(1, certificate[0]), Stored())  # type: ignore[arg-type]
-    with pytest.raises(UnreachableError, match=r"the BMC of node1 \(127.0.0.1:1\) did not answer GET .* within 15 s"):
+    with pytest.raises(
+        UnreachableError, match=r"the BMC of node1 \(127.0.0.1:1\) did not answer GET .* within 15 s"
+    ):
         bmc.power_state()
 
 
@@ -159,7 +186,9 @@ def test_power_is_sent_once_and_only_where_it_changes_something(connect: Callabl
     assert fake.sent("POST") == [(f"{V1}/Systems/1/Actions/ComputerSystem.Reset", {"ResetType": "On"})]
 
 
-def test_a_race_to_the_same_end_is_no_error(connect: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_race_to_the_same_end_is_no_error(
+    connect: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake, bmc = connect()
     system = bmc._system()
     fake.tree[f"{V1}/Systems/1"]["PowerState"] = "On"  # somebody else was quicker
@@ -171,7 +200,9 @@ def test_a_race_to_the_same_end_is_no_error(connect: Callable[..., Opened], monk
 
 
 @pytest.mark.parametrize("action_info", [True, False])
-def test_a_reset_that_is_not_offered_is_refused_with_the_choice(connect: Callable[..., Opened], action_info: bool) -> None:
+def test_a_reset_that_is_not_offered_is_refused_with_the_choice(
+    connect: Callable[..., Opened], action_info: bool
+) -> None:
     fake, bmc = connect(action_info=action_info)
     with pytest.raises(RedfishError, match="does not offer the reset PowerCycle: it offers On, ForceOff"):
         bmc.power("PowerCycle")
@@ -210,7 +241,9 @@ def test_boot_once_tells_what_cannot_be(connect: Callable[..., Opened]) -> None:
 
 @pytest.mark.parametrize("owner", ["Managers", "Systems"])
 @pytest.mark.parametrize("tasks", ["", "ok"])
-def test_media_under_either_owner_and_only_the_image_is_sent(connect: Callable[..., Opened], owner: str, tasks: str) -> None:
+def test_media_under_either_owner_and_only_the_image_is_sent(
+    connect: Callable[..., Opened], owner: str, tasks: str
+) -> None:
     fake, bmc = connect(media_owner=owner, media_extra_keys=False, tasks=tasks)
     assert bmc.media_image() is None
     bmc.insert_media("http://10.9.0.1:1/x/node1.iso")

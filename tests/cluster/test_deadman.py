@@ -38,7 +38,8 @@ case $verb in
         [ -e "$UNITS/$1" ] || exit 5; kill "$(cat "$UNITS/$1")"; rm -f "$UNITS/$1";;
   is-active) [ "$1" = --quiet ] && { shift; exec >/dev/null; }
     if [ -e "$UNITS/$1" ]; then echo active; else echo inactive; exit 3; fi;;
-  list-units) cd "$UNITS"; for t in rackproof-heal-*.timer; do [ -e "$t" ] && echo "$t loaded active waiting"; done;;
+  list-units) cd "$UNITS"
+    for t in rackproof-heal-*.timer; do [ -e "$t" ] && echo "$t loaded active waiting"; done;;
 esac
 exit 0
 """
@@ -59,10 +60,17 @@ class Machine:
             (tools / name).chmod(0o755)
         self.environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "UNITS": str(self.units)}
 
-    def run(self, command: str, *args: str, timeout: float = 30, check: bool = True, data: str | None = None) -> Result:
+    def run(
+        self, command: str, *args: str, timeout: float = 30, check: bool = True, data: str | None = None
+    ) -> Result:
         line = command % tuple(args) if args else command
         done = subprocess.run(
-            ["/bin/sh", "-c", line], input=data, env=self.environment, capture_output=True, text=True, timeout=timeout
+            ["/bin/sh", "-c", line],
+            input=data,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
         )
         result = Result(done.returncode, done.stdout, done.stderr, 0.0)
         if check and not result.ok:
@@ -123,7 +131,7 @@ def test_armed_again_it_is_extended_each_time(machine: Machine, tmp_path: Path) 
 def test_extending_too_late_is_told(machine: Machine, tmp_path: Path) -> None:
     deadman.arm(machine, UNIT, 30, "true")
     (tmp_path / "run" / f"{UNIT}.fired").touch()  # as if the timer ran between two commands
-    with pytest.raises(DeadmanError, match="node1: .* fired before it could be extended"):
+    with pytest.raises(DeadmanError, match=r"node1: .* fired before it could be extended"):
         deadman.arm(machine, UNIT, 30, "true")
     deadman.disarm(machine, UNIT)
 
@@ -146,18 +154,22 @@ def test_disarm_waits_for_a_script_that_runs(machine: Machine, tmp_path: Path) -
 
 def test_what_cannot_be_armed_or_disarmed_is_told(machine: Machine) -> None:
     (machine.units / "broken").touch()
-    with pytest.raises(DeadmanError, match="node1: .* could not be armed: Failed to start transient timer unit"):
+    with pytest.raises(
+        DeadmanError, match=r"node1: .* could not be armed: Failed to start transient timer unit"
+    ):
         deadman.arm(machine, UNIT, 30, "true")
     (machine.units / "broken").unlink()
     deadman.arm(machine, UNIT, 30, "true")
     (machine.units / "stuck").touch()
-    with pytest.raises(DeadmanError, match="could not be disarmed: the timer .* is still active"):
+    with pytest.raises(DeadmanError, match=r"could not be disarmed: the timer .* is still active"):
         deadman.disarm(machine, UNIT)
     (machine.units / "stuck").unlink()
     deadman.disarm(machine, UNIT)
 
 
-@pytest.mark.parametrize("unit", ["heal", "rackproof-a b", "rackproof-$(reboot)", "rackproof-x--b", "rackproof-../x"])
+@pytest.mark.parametrize(
+    "unit", ["heal", "rackproof-a b", "rackproof-$(reboot)", "rackproof-x--b", "rackproof-../x"]
+)
 def test_a_name_that_is_none_is_refused(machine: Machine, unit: str) -> None:
     with pytest.raises(DeadmanError, match="cannot name a dead-man's switch"):
         deadman.arm(machine, unit, 5, "true")

@@ -26,12 +26,16 @@ def test_the_command_gets_node_and_serial_as_words(tmp_path: Path) -> None:
 
 
 def test_a_site_without_hands_is_not_applicable() -> None:
-    with pytest.raises(NotApplicableError, match=r"PF-HANDS: .* drive S1 of node1: the site has no hands.pull_drive"):
+    with pytest.raises(
+        NotApplicableError, match=r"PF-HANDS: .* drive S1 of node1: the site has no hands.pull_drive"
+    ):
         Hands(None).pull_drive("node1", "S1")
 
 
 def test_failures_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(HandsError, match=r"hands.push_drive for node1, drive S1, failed with 3: nobody there"):
+    with pytest.raises(
+        HandsError, match=r"hands.push_drive for node1, drive S1, failed with 3: nobody there"
+    ):
         Hands(table("sh -c 'echo nobody there >&2; exit 3'")).push_drive("node1", "S1")
     with pytest.raises(HandsError, match=r"hands.pull_drive = 'no-such-program' cannot be run"):
         Hands(table("no-such-program")).pull_drive("node1", "S1")

@@ -57,7 +57,12 @@ def test_head_tells_the_size_and_sends_nothing(server: MediaServer) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "first", "length"),
-    [("bytes=0-99", 0, 100), ("bytes=1000000-", 1_000_000, 24_000), ("bytes=-5", 1_023_995, 5), ("bytes=1023990-9999999", 1_023_990, 10)],
+    [
+        ("bytes=0-99", 0, 100),
+        ("bytes=1000000-", 1_000_000, 24_000),
+        ("bytes=-5", 1_023_995, 5),
+        ("bytes=1023990-9999999", 1_023_990, 10),
+    ],
 )
 def test_ranges(server: MediaServer, asked: str, first: int, length: int) -> None:
     status, headers, body = ask(server.publish("node 1.iso"), Range=asked)
@@ -143,7 +148,11 @@ def test_the_transcript_names_the_file_and_not_its_path(folder: Path) -> None:
         url = server.publish("node 1.iso")
         ask(url)
         ask(url.replace("node", "nobody"))
-    assert told[0][:3] == ("media", "127.0.0.1 GET /.../node%201.iso", f"{len(CONTENT)} of {len(CONTENT)} bytes from 0")
+    assert told[0][:3] == (
+        "media",
+        "127.0.0.1 GET /.../node%201.iso",
+        f"{len(CONTENT)} of {len(CONTENT)} bytes from 0",
+    )
     assert told[1][2] == "404"
     assert urlsplit(url).path.split("/")[1] not in repr(told)
 

@@ -23,7 +23,7 @@ from tests.cluster.fakes.ssh_server import FakeNode
 @dataclass
 class Spec:
     name: str = "node1"
-    address: IPv4Address = IPv4Address("127.0.0.1")
+    address: IPv4Address = field(default_factory=lambda: IPv4Address("127.0.0.1"))
 
 
 @dataclass
@@ -68,7 +68,9 @@ def test_arguments_are_quoted_and_percent_signs_kept(shared: Bench) -> None:
 
 
 def test_a_failed_command_is_one_sentence(shared: Bench) -> None:
-    with pytest.raises(CommandError, match=r"node1 \(127.0.0.1\): `ls /nowhere` failed with 2: .*No such file") as told:
+    with pytest.raises(
+        CommandError, match=r"node1 \(127.0.0.1\): `ls /nowhere` failed with 2: .*No such file"
+    ) as told:
         shared.node.run("ls /nowhere")
     assert told.value.result.rc == 2
 
@@ -93,11 +95,16 @@ def test_a_command_does_not_read_the_script(shared: Bench) -> None:
 
 def test_a_command_past_its_deadline_is_ended_on_the_node(shared: Bench) -> None:
     begin = time.monotonic()
-    with pytest.raises(DeadlineError, match=r"node1 \(127.0.0.1\): `sleep 61.25` did not finish within 0.5 s"):
+    with pytest.raises(
+        DeadlineError, match=r"node1 \(127.0.0.1\): `sleep 61.25` did not finish within 0.5 s"
+    ):
         shared.node.run("sleep 61.25", timeout=0.5)
     assert time.monotonic() - begin < 4
     time.sleep(0.2)
-    assert "sleep 61.25" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, timeout=9).stdout
+    assert (
+        "sleep 61.25"
+        not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, timeout=9).stdout
+    )
 
 
 def test_a_file_is_put_whole_and_its_text_stands_on_no_command_line(shared: Bench, tmp_path: Path) -> None:
@@ -142,7 +149,7 @@ def test_a_script_that_cannot_be_parsed_is_no_lost_connection(shared: Bench) -> 
 
 
 def test_a_script_past_its_deadline_says_where_it_was(shared: Bench) -> None:
-    with pytest.raises(DeadlineError, match="at section slow.* within 0.5 s"):
+    with pytest.raises(DeadlineError, match=r"at section slow.* within 0.5 s"):
         shared.node.gather("section quick; true; section slow; sleep 30", timeout=0.5)
 
 
@@ -180,7 +187,9 @@ def test_a_lost_connection_is_unreachable_and_the_next_command_makes_a_new_one(b
 
 def test_a_host_that_is_down_is_unreachable(bench: Bench) -> None:
     bench.fake.stop_listening()
-    with pytest.raises(UnreachableError, match=r"node1 \(127.0.0.1\) did not answer by SSH within 5 s.*refused"):
+    with pytest.raises(
+        UnreachableError, match=r"node1 \(127.0.0.1\) did not answer by SSH within 5 s.*refused"
+    ):
         bench.node.run("true")
     assert bench.node.reachable(1) is False
 
@@ -201,7 +210,9 @@ def test_another_host_key_is_not_spoken_to(bench: Bench) -> None:
 
 def test_an_unknown_host_key_is_not_spoken_to_until_it_is_known(bench: Bench) -> None:
     known, bench.host_key = bench.host_key, None
-    with pytest.raises(UnreachableError, match="its SSH host key is not known, there is no parameter /pve1/nodes"):
+    with pytest.raises(
+        UnreachableError, match="its SSH host key is not known, there is no parameter /pve1/nodes"
+    ):
         bench.node.run("true")
     assert bench.node.reachable(1) is False
     assert bench.fake.connections == []
@@ -211,7 +222,7 @@ def test_an_unknown_host_key_is_not_spoken_to_until_it_is_known(bench: Bench) ->
 
 def test_a_refused_key_is_told(bench: Bench) -> None:
     bench.ssh._private_key = lambda: FakeNode().private_key
-    with pytest.raises(UnreachableError, match="refuses user root with the key of ssh.private_key"):
+    with pytest.raises(UnreachableError, match=r"refuses user root with the key of ssh.private_key"):
         bench.node.run("true")
 
 

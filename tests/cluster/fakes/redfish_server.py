@@ -67,7 +67,9 @@ class FakeBmc:
             self._server.socket, server_side=True, do_handshake_on_connect=False
         )
         self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -212,7 +214,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _error(self, status: int, code: str, message: str) -> None:
         info = [{"MessageId": f"Base.1.10.{code}", "Message": message + ".", "Resolution": "Try another."}]
-        body = {"error": {"code": "Base.1.10.GeneralError", "message": "See ExtendedInfo", "@Message.ExtendedInfo": info}}
+        body = {
+            "error": {
+                "code": "Base.1.10.GeneralError",
+                "message": "See ExtendedInfo",
+                "@Message.ExtendedInfo": info,
+            }
+        }
         self._answer(status, body)
 
     def _answer(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
@@ -238,10 +246,12 @@ def _tree(habits: Habits) -> dict[str, Any]:
     else:
         reset["ResetType@Redfish.AllowableValues"] = ["On", "ForceOff", "Nmi"]
     system = {
-        "Manufacturer": "Supermicro", "Model": "AS-2115GT", "SerialNumber": "S1", "SKU": "To be filled by O.E.M.",
+        "Manufacturer": "Supermicro", "Model": "AS-2115GT",
+        "SerialNumber": "S1", "SKU": "To be filled by O.E.M.",
         "BiosVersion": "3.1", "PowerState": "Off", "Name": "System",
         "Status": {"Health": "OK", "HealthRollup": "Warning"},
-        "ProcessorSummary": {"Count": 1, "Model": "EPYC 9554"}, "MemorySummary": {"TotalSystemMemoryGiB": 768},
+        "ProcessorSummary": {"Count": 1, "Model": "EPYC 9554"},
+        "MemorySummary": {"TotalSystemMemoryGiB": 768},
         "Boot": {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None",
                  "BootSourceOverrideMode": "Legacy",
                  "BootSourceOverrideTarget@Redfish.AllowableValues": ["None", "Pxe", "Cd", "Hdd"]},
@@ -263,7 +273,9 @@ def _tree(habits: Habits) -> dict[str, Any]:
         f"{V1}/Systems/1/Storage/1": {"Drives": _links(f"{V1}/Drives/1")},
         f"{V1}/Drives/1": {"SerialNumber": "BOOT11", "Model": "PM9A3", "CapacityBytes": 960_197_124_096},
         f"{V1}/Chassis/1/Drives/2": {"SerialNumber": "DATA101", "Model": "CM7", "CapacityBytes": None},
-        f"{V1}/Systems/1/EthernetInterfaces": {"Members": _links(f"{V1}/Nics/1"), "Members@odata.nextLink": f"{V1}/More"},
+        f"{V1}/Systems/1/EthernetInterfaces": {
+            "Members": _links(f"{V1}/Nics/1"), "Members@odata.nextLink": f"{V1}/More",
+        },
         f"{V1}/More": {"Members": _links(f"{V1}/Nics/2")},
         f"{V1}/Nics/1": {"MACAddress": "52-54-00-01-00-00", "LinkStatus": "LinkUp"},
         f"{V1}/Nics/2": {"MACAddress": "02:00:00:00:00:00", "PermanentMACAddress": "52:54:00:AA:00:01"},
@@ -278,9 +290,13 @@ def _tree(habits: Habits) -> dict[str, Any]:
             },
         },
         f"{V1}/Managers/1/LogServices": {"Members": _links(f"{V1}/Managers/1/LogServices/SEL")},
-        f"{V1}/Managers/1/LogServices/SEL": {"Entries": {"@odata.id": f"{V1}/Managers/1/LogServices/SEL/Entries"}},
+        f"{V1}/Managers/1/LogServices/SEL": {
+            "Entries": {"@odata.id": f"{V1}/Managers/1/LogServices/SEL/Entries"},
+        },
         f"{V1}/Managers/1/LogServices/SEL/Entries": {
-            "Members": [{"@odata.id": "x", "Created": "2026-01-01T00:00:00Z", "Severity": "OK", "Message": "Log cleared"}]
+            "Members": [
+                {"@odata.id": "x", "Created": "2026-01-01T00:00:00Z", "Severity": "OK", "Message": "Log cleared"}
+            ]
         },
     }  # fmt: skip
     tree[f"{V1}/{habits.media_owner}/1"]["VirtualMedia"] = {"@odata.id": media}
