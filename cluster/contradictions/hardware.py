@@ -18,12 +18,32 @@ if TYPE_CHECKING:
 
 # bit/s of one lane after line coding: 8 GT/s x 128/130, and so on; generation 6 sends 242 of 256 bytes
 _LANE_RATE = {3: 8e9 * 128 / 130, 4: 16e9 * 128 / 130, 5: 32e9 * 128 / 130, 6: 64e9 * 242 / 256}
+PLACEHOLDER = "REPLACE-"
 _SYSTEM_MEMORY = 8 * 2**30  # MON, MGR, MDS, the system and its caches, before any guest
 
 
 def slot_rate(adapter: Adapter) -> float:
     """Raw bit/s in one direction through the slot of one card; 252 Gbit/s for generation 4 x16."""
     return _LANE_RATE[adapter.pcie_generation] * adapter.pcie_lanes
+
+
+@rule("PF-PLACEHOLDER")
+def placeholders(site: Site) -> Iterator[Found]:
+    """Serial numbers that stand in for those of machines which have not been delivered."""
+    waiting = [
+        serial
+        for node in site.nodes
+        for serial in (node.serial, *node.boot_drives, *node.data_drives)
+        if serial.startswith(PLACEHOLDER)
+    ]
+    if waiting:
+        yield Found(
+            "error",
+            "node.serial",
+            f"{len(waiting)} serial numbers such as {waiting[0]}",
+            "they are placeholders that no machine bears",
+            "those of the delivery note, and with them the MAC addresses",
+        )
 
 
 @rule("PF-RAM")
