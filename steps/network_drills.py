@@ -15,7 +15,8 @@ from chaos.faults.link import BothLinksDown, SilentLink, SwitchDown, SwitchPortD
 from chaos.probe import CONTROLLER, Outage, Path, ProbeMesh, ProbeReport, paths_among, paths_of
 from cluster.cluster import Cluster
 from cluster.errors import NotApplicableError, UnknownError
-from cluster.site import NodeSpec, Site
+from cluster.site import Site
+from cluster.site_models import NodeSpec
 from reports.evidence import Run, Timeline
 from reports.terminal import say
 from steps.verdict import NotAsOrderedError, all_hold, all_met, measure

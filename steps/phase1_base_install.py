@@ -10,7 +10,8 @@ from pytest_bdd import given, parsers, then, when
 
 from chaos.schedule import order
 from cluster.cluster import Cluster
-from cluster.site import NodeSpec, Site
+from cluster.site import Site
+from cluster.site_models import NodeSpec
 from provisioners.base_install import drills, logins
 from provisioners.base_install.observation import Observation
 from provisioners.base_install.system import System

@@ -11,7 +11,8 @@ from pytest_bdd import given, parsers, then, when
 
 from chaos.schedule import order
 from cluster.cluster import Cluster
-from cluster.site import NodeSpec, Site
+from cluster.site import Site
+from cluster.site_models import NodeSpec
 from cluster.units import format_seconds, parse_seconds
 from provisioners.network import isolation, probes
 from provisioners.network.apply import LockoutAvertedError, push
