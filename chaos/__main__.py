@@ -15,7 +15,6 @@ from rich.table import Table
 
 from chaos.fault import catalogue
 from chaos.journal import Journal, journal_path, recover
-from cluster.cluster import Cluster
 from cluster.errors import RackproofError
 from cluster.site import Site, load
 
@@ -68,6 +67,8 @@ def _heal(site: Site, *, forget: bool) -> int:
         print(f"{journal.path}: nothing is broken")
         return 0
     _enter(site)
+    from cluster.cluster import Cluster  # its libraries take a second to load, which `list` need not wait for
+
     with Cluster(site) as cluster:
         done = recover(cluster, journal, say=print)
     for each in done:

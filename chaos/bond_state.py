@@ -111,7 +111,7 @@ def parse(text: str) -> dict[str, BondState]:
     read.
     """
     try:
-        links: list[dict[str, Any]] = json.loads(text)
+        links: list[dict[str, Any]] = _listed(json.loads(text))
         members: dict[str, list[Member]] = {}
         for link in links:
             if link.get("linkinfo", {}).get("info_slave_kind") == "bond":
@@ -148,6 +148,12 @@ def flaps(
                 found.append(
                     f"{node}: {member.interface} failed {member.failures - old} times, {allowed} explained"
                 )
+    return found
+
+
+def _listed(found: object) -> list[Any]:
+    if not isinstance(found, list):
+        raise TypeError("expected a list")
     return found
 
 

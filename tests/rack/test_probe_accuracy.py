@@ -1,0 +1,121 @@
+"""Measured outage against the truth: the rack cuts a path for a known time, the probe says for how long.
+
+Run with the rack up and its nodes installed:
+    ip netns exec rackproof .venv/bin/python -m pytest tests/rack/test_probe_accuracy.py -s
+"""
+
+# ruff: noqa: T201 - the table that it prints is the evidence
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from chaos.probe import CONTROLLER, Outage, ProbeMesh, ProbeReport, paths_of
+from cluster.cluster import Cluster
+from cluster.site import load
+
+ROOT = Path(__file__).resolve().parents[2]
+LENGTHS_S = (0.3, 1.0, 3.0)
+TIMES = 10
+CALM_S = 2.5  # between cuts, so that each is an outage of its own
+BOUND_S = 0.030
+SEARCH_S = 0.5  # how far from the cut its outage may be placed; placing has the round trip's uncertainty
+
+pytestmark = [pytest.mark.rack, pytest.mark.timeout(600)]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What the rack says it did; seconds on the controller's monotonic clock, each end `blur` uncertain."""
+
+    asked: float
+    start: float
+    end: float
+    blur: float
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster(load(ROOT / "sites" / "lab.toml")) as opened:
+        for node in opened.nodes.values():
+            if not node.reachable(timeout=10):
+                pytest.fail(
+                    f"{node.name} does not answer: is the rack up, and this run inside its namespace?"
+                )
+        yield opened
+
+
+def cut(pair: str, seconds: float) -> Cut:
+    command = [sys.executable, "-m", "lab", "cut", pair, "--for", f"{seconds:g}"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    found = {
+        name: (float(when), float(blur))
+        for name, when, blur in re.findall(r"^(start|end) monotonic (\S+) .*uncertain (\S+)$", told, re.M)
+    }
+    (start, one), (end, other) = found["start"], found["end"]
+    return Cut(seconds, start, end, one + other)
+
+
+def matching(report: ProbeReport, path: str, made: Cut) -> Outage:
+    near = [
+        outage
+        for outage in report.outages
+        if outage.path == path
+        and outage.start_s < made.end + SEARCH_S
+        and outage.end_s > made.start - SEARCH_S
+    ]
+    assert near, f"{path}: no outage near the cut of {made.asked:g} s"
+    return max(near, key=lambda outage: outage.seconds)
+
+
+@pytest.mark.parametrize("other", ["node2", CONTROLLER])
+def test_the_figure_is_within_thirty_milliseconds_of_the_truth(cluster: Cluster, other: str) -> None:
+    names = list(cluster.nodes)
+    watched = paths_of("node1", [*names, CONTROLLER])
+    cuts: list[Cut] = []
+    with ProbeMesh(cluster, watched) as probes:
+        time.sleep(CALM_S)
+        for _ in range(TIMES):
+            for length in LENGTHS_S:
+                cuts.append(cut(f"node1:{other}", length))
+                time.sleep(CALM_S)
+    report = probes.stop()
+    assert report.unknown == {}
+    errors: list[float] = []
+    print(f"\n{'path':24} asked   truth    probe    error  resolution (s)")
+    for path in (f"node1 → {other}", f"{other} → node1"):
+        for made in cuts:
+            outage = matching(report, path, made)
+            truth = made.end - made.start
+            errors.append(outage.seconds - truth)
+            print(
+                f"{path:24} {made.asked:5.1f} {truth:8.4f} {outage.seconds:8.4f} {errors[-1]:+8.4f}"
+                f" {outage.resolution_s:7.4f}   (truth ±{made.blur:.4f})"
+            )
+    ranked = sorted(abs(error) for error in errors)
+    at_95 = ranked[-(-len(ranked) * 95 // 100) - 1]
+    print(
+        f"{len(ranked)} cuts: median {ranked[len(ranked) // 2]:.4f} s, 95th percentile {at_95:.4f} s,"
+        f" worst {ranked[-1]:.4f} s; resolution {report.resolution_s:.4f} s,"
+        f" worst stall {report.worst_stall_s:.4f} s"
+    )
+    for path, quality in report.quality.items():
+        print(path, quality)
+    false = [
+        outage
+        for outage in report.outages
+        if not any(
+            made.start - SEARCH_S < outage.end_s and outage.start_s < made.end + SEARCH_S for made in cuts
+        )
+        or {"node1", other} != set(outage.path.split(" → "))
+    ]
+    print(f"outages that were no cut: {[(o.path, round(o.seconds, 3)) for o in false]}")
+    assert at_95 <= BOUND_S
+    assert max((outage.seconds for outage in false), default=0.0) < 0.2
