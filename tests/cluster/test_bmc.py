@@ -287,7 +287,7 @@ def test_the_clocks_offset(connect: Callable[..., Opened], clock_s: float) -> No
 
 def test_the_log_or_that_there_is_none(connect: Callable[..., Opened]) -> None:
     fake, bmc = connect()
-    assert bmc.log_entries() == (LogEntry("2026-01-01T00:00:00Z", "OK", "Log cleared"),)
+    assert bmc.log_entries() == (LogEntry("2026-01-01T00:00:00Z", "OK", "Cleared"),)
     fake.tree[f"{V1}/Managers/1"].pop("LogServices")
     assert bmc.log_entries() is None
 

@@ -99,7 +99,7 @@ def test_a_command_past_its_deadline_is_ended_on_the_node(shared: Bench) -> None
         DeadlineError, match=r"node1 \(127.0.0.1\): `sleep 61.25` did not finish within 0.5 s"
     ):
         shared.node.run("sleep 61.25", timeout=0.5)
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 20
     time.sleep(0.2)
     assert (
         "sleep 61.25"
@@ -149,8 +149,8 @@ def test_a_script_that_cannot_be_parsed_is_no_lost_connection(shared: Bench) -> 
 
 
 def test_a_script_past_its_deadline_says_where_it_was(shared: Bench) -> None:
-    with pytest.raises(DeadlineError, match=r"at section slow.* within 0.5 s"):
-        shared.node.gather("section quick; true; section slow; sleep 30", timeout=0.5)
+    with pytest.raises(DeadlineError, match=r"at section slow.* within 1.5 s"):
+        shared.node.gather("section quick; true; section slow; sleep 30", timeout=1.5)
 
 
 def test_the_transcript_is_told_without_markers(shared: Bench) -> None:

@@ -295,7 +295,7 @@ def _tree(habits: Habits) -> dict[str, Any]:
         },
         f"{V1}/Managers/1/LogServices/SEL/Entries": {
             "Members": [
-                {"@odata.id": "x", "Created": "2026-01-01T00:00:00Z", "Severity": "OK", "Message": "Log cleared"}
+                {"@odata.id": "x", "Created": "2026-01-01T00:00:00Z", "Severity": "OK", "Message": "Cleared"}
             ]
         },
     }  # fmt: skip

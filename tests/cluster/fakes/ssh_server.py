@@ -97,6 +97,7 @@ class FakeNode:
         )
         status = await child.wait()
         feeding.cancel()
+        child._transport.close()  # else it is closed after its loop, with a complaint
         process.exit(status if status >= 0 else 128 - status)
 
 
