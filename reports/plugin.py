@@ -46,7 +46,6 @@ TOOLS = (
     "ansible-core",
     "redfish",
     "boto3",
-    "proxmoxer",
 )
 SLOW_STEP_S = 2.0
 """A step that took longer gets a line of its own on the terminal."""
