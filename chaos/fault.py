@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -145,7 +146,8 @@ def catalogue() -> dict[str, type[Fault]]:
     while waiting:
         each = waiting.pop()
         waiting.extend(each.__subclasses__())
-        if each.__module__.startswith("chaos.faults.") and not inspect.isabstract(each):
+        present = getattr(sys.modules.get(each.__module__), each.__name__, None) is each
+        if present and each.__module__.startswith("chaos.faults.") and not inspect.isabstract(each):
             found[each.kind] = each
     return dict(sorted(found.items()))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 import re
 import sys
@@ -40,7 +39,6 @@ def kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Fault
     module: ModuleType | None = sys.modules.pop(NAME, None)
     if module is not None:
         delattr(chaos.faults, "standby")
-    gc.collect()
     assert "standby-down" not in catalogue()
 
 
