@@ -27,11 +27,6 @@ ONE_OWNER = f"{_NETWORK}::Every address belongs to one node only"
 RESOLUTION = f"{_NETWORK}::Names resolve on every node"
 
 
-def guests(vlan: str) -> str:
-    """The isolation scenario of one guest network; its positive control needs the network to work."""
-    return f"{_NETWORK}::A guest on {vlan} cannot reach the hosts"
-
-
 def loses_link(node: str) -> str:
     """The drill that moves all traffic of a node to its other link; `node1` as in the rack file."""
     return f"{_DRILLS}::{node[:-1]} {node[-1]} loses its active link"

@@ -161,8 +161,20 @@ class OvsFabric:
         return entries
 
     def neighbours(self) -> Sequence[Neighbour]:
-        """What the LLDP agent has heard."""
-        return self._agent.neighbours() if self._agent else []
+        """What the LLDP agent has heard, but nothing from a link that loses every frame.
+
+        The agent listens before the switch does; a silent link must be silent to it, too.
+        """
+        silent = {name for tap, name in self.taps().items() if tap in self._silent()}
+        heard = self._agent.neighbours() if self._agent else []
+        return [neighbour for neighbour in heard if neighbour.port not in silent]
+
+    def _silent(self) -> set[str]:
+        bridge = ovs.FABRIC if self._rack.switch_mode == "lacp" else self._switch.name
+        numbers = ovs_read.dropping(bridge, ovs.SILENCE_COOKIE)
+        if not numbers:
+            return set()
+        return {name for name, row in ovs_read.tables().interfaces.items() if row.get("ofport") in numbers}
 
     def vlans(self) -> Mapping[int, str]:
         """The racked VLANs and VLAN 1, which every switch has."""
@@ -183,12 +195,12 @@ class OvsFabric:
         return {place.device: place.name for place in self._places.values() if place.kind == "server"}
 
     def tap_macs(self) -> dict[str, str]:
-        """Addresses of the taps that are up."""
-        links = ovs_read.links()
+        """Addresses of the taps that are up and not silent."""
+        links, silent = ovs_read.links(), self._silent()
         return {
             tap: links[tap].mac
             for tap in self.taps()
-            if tap in links and links[tap].up and links[tap].carrier
+            if tap in links and links[tap].up and links[tap].carrier and tap not in silent
         }
 
     # --- acting ---------------------------------------------------------------------------------------------

@@ -117,6 +117,12 @@ def learned(bridge: str) -> list[tuple[int, int, str]]:
     return [(int(number), int(vlan), mac) for number, vlan, mac in found]
 
 
+def dropping(bridge: str, cookie: int) -> set[int]:
+    """Ports whose frames a flow with this cookie drops."""
+    shown = run(["ovs-ofctl", "dump-flows", bridge, f"cookie={cookie:#x}/-1"]).stdout
+    return {int(number) for number in re.findall(r"in_port=(\d+)", shown)}
+
+
 def lacp(bond: str) -> Lacp:
     """LACP of one bond, from the text of `lacp/show`."""
     shown, counted = (
