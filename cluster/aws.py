@@ -8,7 +8,8 @@ preflight asks for it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ _BAD_CREDENTIALS = frozenset(
     {"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "ExpiredToken",
      "ExpiredTokenException", "InvalidAccessKeyId", "InvalidSignatureException", "AuthFailure"}
 )  # fmt: skip
+
+Observer = Callable[[str, str, str, float], None]
 
 
 class AwsError(RackproofError):
@@ -86,9 +89,15 @@ class Aws:
     """
 
     def __init__(
-        self, table: AwsTable, *, credentials: Mapping[str, str] | None = None, who: str = ""
+        self,
+        table: AwsTable,
+        observer: Observer | None = None,
+        *,
+        credentials: Mapping[str, str] | None = None,
+        who: str = "",
     ) -> None:
         self.table = table
+        self._observer = observer
         self.who = who or (
             f"profile {table.profile}" if table.profile else f"source {table.credential_source}"
         )
@@ -141,7 +150,6 @@ class Aws:
         }
 
     # -- parameters
-    # -------------------------------------------------------------------------------------------------
 
     def parameters(self) -> dict[str, Parameter]:
         """Every parameter under the site's root, by name, decrypted; paged, recursive."""
@@ -196,7 +204,6 @@ class Aws:
             self.client("ssm").delete_parameter(Name=name)
 
     # -- identity
-    # ---------------------------------------------------------------------------------------------------
 
     def identity(self) -> Identity:
         """Account and ARN of these credentials."""
@@ -215,10 +222,10 @@ class Aws:
             answer = self.client("sts").assume_role(
                 RoleArn=role, RoleSessionName=session, DurationSeconds=900
             )
-        return Aws(self.table, credentials=answer["Credentials"], who=f"role {self.table.node_role}")
+        role_name = f"role {self.table.node_role}"
+        return Aws(self.table, self._observer, credentials=answer["Credentials"], who=role_name)
 
     # -- bucket and key
-    # ---------------------------------------------------------------------------------------------
 
     def put_object(self, key: str, data: bytes) -> None:
         """Write an object into the backup bucket."""
@@ -258,21 +265,27 @@ class Aws:
 
     @contextmanager
     def _told(self, doing: str) -> Iterator[None]:
-        """Turn botocore's errors into sentences: what was tried, where, as whom."""
+        """Turn botocore's errors into sentences: what was tried, where, as whom. No values."""
+        start = time.monotonic()
+        outcome = "done"
         try:
             yield
         except ClientError as error:
-            raise self._refusal(doing, error) from None
-        except (
-            HTTPClientError,
-            NoConnectionError,
-        ) as error:  # not reached, not verified, or not answered in time
+            refusal = self._refusal(doing, error)
+            outcome = refusal.code
+            raise refusal from None
+        except (HTTPClientError, NoConnectionError) as error:  # not reached, not verified, or silent
+            outcome = "no answer"
             raise UnreachableError(
                 f"{self.where}: no answer while {doing} (deadline {DEADLINE_S} s, {ATTEMPTS} attempts):"
                 f" {_short(error)}"
             ) from None
         except BotoCoreError as error:  # no credentials, unknown profile, bad endpoint
-            raise AwsError(f"{self.where}: {doing} as {self.who} failed: {_short(error)}") from None
+            outcome = _short(error)
+            raise AwsError(f"{self.where}: {doing} as {self.who} failed: {outcome}") from None
+        finally:
+            if self._observer is not None:
+                self._observer("aws", f"{doing} as {self.who}", outcome, time.monotonic() - start)
 
     def _refusal(self, doing: str, error: ClientError) -> AwsError:
         told = error.response.get("Error", {})

@@ -100,7 +100,6 @@ class Bmc:
         self._client.close()
 
     # -- what it holds
-    # ----------------------------------------------------------------------------------------------
 
     def inventory(self) -> BmcInventory:
         """What the server holds as far as the BMC tells."""
@@ -151,7 +150,6 @@ class Bmc:
                 yield Nic(mac.lower().replace("-", ":"), _text(item.get("LinkStatus")))
 
     # -- power
-    # ------------------------------------------------------------------------------------------------------
 
     def power_state(self) -> str:
         """ "On", "Off", "PoweringOn" or "PoweringOff"."""
@@ -206,7 +204,6 @@ class Bmc:
             time.sleep(min(_POLL_S, deadline - waited))
 
     # -- boot device and virtual CD
-    # ---------------------------------------------------------------------------------
 
     def boot_once(self, target: str = "Cd") -> str:
         """Boot from `target` at the next start, by UEFI; returns what the BMC then says ("Once" or
@@ -282,7 +279,6 @@ class Bmc:
         )
 
     # -- clock and log
-    # ----------------------------------------------------------------------------------------------
 
     def clock_offset(self) -> float | None:
         """BMC clock minus ours in seconds, to `CLOCK_RESOLUTION_S`; None where the BMC does not tell its
@@ -319,7 +315,6 @@ class Bmc:
         return tuple(entries)
 
     # -- links
-    # ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def _system_path(self) -> str:

@@ -48,7 +48,7 @@ class Cluster:
     @cached_property
     def aws(self) -> Aws:
         """The site's AWS account as the operator sees it."""
-        return Aws(self.site.aws)
+        return Aws(self.site.aws, self._tell)
 
     @cached_property
     def secrets(self) -> Secrets:

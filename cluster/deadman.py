@@ -57,7 +57,7 @@ _DISARM = """\
 unit=$1 folder=$2
 for each in "$unit" "$unit--b"; do
   systemctl stop "$each.timer" 2>/dev/null
-  ! systemctl is-active --quiet "$each.timer" || { echo "the timer $each.timer is still active" >&2; exit 1; }
+  ! systemctl is-active --quiet "$each.timer" || { echo "$each.timer is still active" >&2; exit 1; }
   n=0
   while case $(systemctl is-active "$each.service" 2>/dev/null) in active | *activating) ;; *) false ;; esac; do
     n=$((n + 1)); [ $n -le 20 ] || { echo "its script still runs after 10 s" >&2; exit 1; }

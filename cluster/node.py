@@ -140,7 +140,7 @@ class Node:
         answer = self._execute(text, timeout)
         self._observe(script, answer, token)
         found, last = _sections(token, answer)
-        if ".end" not in found.rc or ".begin" not in found:  # the shell ends a script that it cannot parse, too
+        if ".end" not in found.rc or ".begin" not in found:  # .end comes for a bad script, too
             self._fail(answer, f"a script (at section {last})", timeout)
         for mark in (".begin", ".end"):
             found.pop(mark, None)

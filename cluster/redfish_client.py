@@ -149,7 +149,6 @@ class RedfishClient:
                     return
 
     # -- below: one request
-    # -----------------------------------------------------------------------------------------
 
     def _get(self, path: str, allowed: tuple[int, ...] = ()) -> Any:
         for attempt in range(1, READS + 1):

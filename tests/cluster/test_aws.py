@@ -202,6 +202,18 @@ def test_the_environments_keys_do_not_replace_the_profile(
     assert Aws(table).client("sts")._request_signer._credentials.access_key == "testing"
 
 
+def test_the_transcript_tells_what_was_asked_and_no_value(table: Any) -> None:
+    told: list[Any] = []
+    aws = Aws(table, lambda *what: told.append(what))
+    aws.as_node_role().parameter("/pve1/nodes/node1/ipmi_password")
+    with pytest.raises(NotFoundError):
+        aws.parameter("/pve1/none")
+    asked = "reading parameter /pve1/nodes/node1/ipmi_password as role pve1-node-role"
+    assert ("aws", asked, "done") in [each[:3] for each in told]
+    assert told[-1][:3] == ("aws", "reading parameter /pve1/none as profile operator", "ParameterNotFound")
+    assert "pw-node1" not in repr(told)
+
+
 class Counted:
     """Counts how often the tree is read."""
 
