@@ -29,13 +29,14 @@ VALUES = {"seconds": 1, "state": State.BREAKING}
 
 
 @pytest.fixture
-def kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Fault]]:
+def kind(tmp_path: Path) -> Iterator[type[Fault]]:
     """The page's class, as a file put into `chaos/faults/` would be found."""
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
     (tmp_path / "faults").mkdir()
     (tmp_path / "faults" / "standby.py").write_text(code, encoding="utf-8")
-    monkeypatch.setattr(chaos.faults, "__path__", [*chaos.faults.__path__, str(tmp_path / "faults")])
-    yield catalogue()["standby-down"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chaos.faults, "__path__", [*chaos.faults.__path__, str(tmp_path / "faults")])
+        yield catalogue()["standby-down"]
     module: ModuleType | None = sys.modules.pop(NAME, None)
     if module is not None:
         delattr(chaos.faults, "standby")
