@@ -157,7 +157,7 @@ def down(rack: Rack, state: State, keep_disks: bool) -> None:
         ended = namespace.kill_all(rack.namespace, state)
         progress(f"{ended} ended")
         progress.step("namespaces and mounts")
-        namespace.remove(rack.namespace, [state.root, cache_folder()])
+        namespace.remove(rack.namespace, [state.root])
         progress.step("files")
         kept = KEPT_WITH_DISKS if keep_disks else ()
         for entry in state.root.iterdir():
