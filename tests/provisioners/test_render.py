@@ -105,7 +105,12 @@ def run_first_boot(script: str, root: Path) -> None:
         script = script.replace(f" {folder}/", f" {root}{folder}/").replace(
             f"={folder}/", f"={root}{folder}/"
         )
-    script = script.replace('hostname "$(cat', 'true "$(cat').replace("modprobe", "true")
+    script = (
+        script.replace('hostname "$(cat', 'true "$(cat')
+        .replace("modprobe", "true")
+        .replace("systemctl", "true")
+        .replace(" -C /\n", f" -C {root}\n")
+    )
     done = subprocess.run(["sh", "-s"], input=script, text=True, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
