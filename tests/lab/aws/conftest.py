@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from moto.core.base_backend import BackendDict
 
 from lab import rack as racks
@@ -21,23 +22,27 @@ OPERATOR = ("AKIAOPERATOROPERATOR", "o" * 40)
 ROOT = RootKey("AKIAROOTROOTROOTROOT", "r" * 40)
 ROLE_ARN = "arn:aws:iam::123456789012:role/pve1-node-role"
 
-ClientOf = Callable[..., Any]
+ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
 
 
-@dataclass(frozen=True)
+@dataclass
 class Account:
-    """Where the endpoint is and what was seeded."""
+    """Where the endpoint is and what was seeded. Clients are kept: making one takes a tenth of a second."""
 
     url: str
     order: seeding.Order
     snapshot: Path
+    _kept: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
     def client(
         self, service: str, key: str = OPERATOR[0], secret: str = OPERATOR[1], token: str | None = None
     ) -> Any:
         """A client of anybody."""
-        session: Any = boto3.session.Session(key, secret, token, REGION)
-        return session.client(service, endpoint_url=self.url)
+        who = (service, key, secret, token or "")
+        if who not in self._kept:
+            session: Any = boto3.session.Session(key, secret, token, REGION)
+            self._kept[who] = session.client(service, endpoint_url=self.url, config=ONE_ATTEMPT)
+        return self._kept[who]
 
     def root(self, service: str) -> Any:
         """A client of the account root."""
@@ -45,7 +50,10 @@ class Account:
 
     def node(self, service: str) -> Any:
         """A client of the nodes' role."""
-        taken = self.client("sts").assume_role(RoleArn=ROLE_ARN, RoleSessionName="node1")["Credentials"]
+        if ("node",) not in self._kept:
+            sts = self.client("sts")
+            self._kept[("node",)] = sts.assume_role(RoleArn=ROLE_ARN, RoleSessionName="node1")["Credentials"]
+        taken = self._kept[("node",)]
         return self.client(service, taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
 
 
