@@ -9,20 +9,21 @@ measured on kernel 6.12, see docs/chaos.md.
 # ruff: noqa: ARG002 - the contract's arguments are not needed by every fault
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Self
 
-from chaos import bond_state, predict
-from chaos.bond_state import LACP_MODE, BondState
+from chaos import predict
+from chaos.bond_state import BondState
 from chaos.fault import Fault
 from chaos.faults.node import NodeFault
-from chaos.ports import ClusterPort, ListsTimers, NodePort
+from chaos.faults.reading import bond_of as bond_of
+from chaos.faults.reading import cable_of, carries, foreign, link, queues
+from chaos.ports import ClusterPort, ListsTimers
 from chaos.predict import Prediction
-from cluster.errors import NotApplicableError, RefusedError, UnknownError, UnreachableError
+from cluster.errors import NotApplicableError, RefusedError, UnreachableError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ class SilentLink(NodeFault):
                 f"{self.node}: its kernel lacks one of {modules}.",
                 "install its full kernel package.",
             )
-        shaped = [each["kind"] for each in _queues(node, self.interface) if _foreign(each)]
+        shaped = [each["kind"] for each in queues(node, self.interface) if foreign(each)]
         if shaped:
             raise RefusedError(
                 f"{self.target} has queueing disciplines of its own ({', '.join(shaped)}),"
@@ -137,13 +138,13 @@ class SilentLink(NodeFault):
     def injected(self, cluster: ClusterPort, drill: str) -> bool:
         node = cluster.nodes[self.node]
         try:
-            kinds = {each["kind"] for each in _queues(node, self.interface)}
+            kinds = {each["kind"] for each in queues(node, self.interface)}
         except UnreachableError:
             return True  # `proven` asks the node itself once it is back
         return {"netem", "clsact"} <= kinds
 
     def healed(self, cluster: ClusterPort) -> bool:
-        return not any(_foreign(each) for each in _queues(cluster.nodes[self.node], self.interface))
+        return not any(foreign(each) for each in queues(cluster.nodes[self.node], self.interface))
 
     def predicted(self, bonds: Mapping[str, BondState]) -> Prediction:
         bond = bonds[self.node]
@@ -167,7 +168,7 @@ class BothLinksDown(NodeFault):
     detached = True
 
     interfaces: tuple[str, ...]
-    deadman_s: float = 20.0
+    deadman_s: float = 30.0
 
     @property
     def target(self) -> str:
@@ -312,7 +313,7 @@ class SwitchPortDown(_SwitchFault):
     @classmethod
     def of(cls, cluster: ClusterPort, node: str, which: str = "active", **more: Any) -> Self:
         """The port behind the `active` or the `other` leg of a node."""
-        switch, leg = _cable(cluster, node, bond_of(cluster, node).leg(which).mac)
+        switch, leg = cable_of(cluster, node, bond_of(cluster, node).leg(which).mac)
         return cls(switch=switch, legs=(leg,), **more)
 
     @classmethod
@@ -339,7 +340,7 @@ class SwitchDown(_SwitchFault):
         for spec in cluster.site.nodes:
             for cable in spec.links:
                 if cable.switch == switch:
-                    legs.append(_cable(cluster, spec.name, cable.mac)[1])
+                    legs.append(cable_of(cluster, spec.name, cable.mac)[1])
         if not legs:
             raise RefusedError(f"no node is cabled to switch {switch}")
         return cls(switch=switch, legs=tuple(legs), **more)
@@ -347,51 +348,3 @@ class SwitchDown(_SwitchFault):
     @classmethod
     def draw(cls, cluster: ClusterPort, random: Random) -> Self:
         return cls.of(cluster, random.choice(sorted(cluster.switches)))
-
-
-def bond_of(cluster: ClusterPort, node: str) -> BondState:
-    """The node's bond that the site names, as it is now."""
-    return bond_state.read(cluster.nodes[node], cluster.site.bond.name)
-
-
-def carries(bond: BondState, interface: str) -> bool:
-    """Whether a leg carries traffic: under 802.3ad all do, else the active one."""
-    return bond.mode == LACP_MODE or bond.active == interface
-
-
-def link(node: NodePort, interface: str) -> dict[str, Any]:
-    """One interface as `ip -j link show` tells it. Raises `UnknownError` where that cannot be read."""
-    return _first(node.run("ip -j link show dev %s", interface).stdout, f"{node.name} {interface}")
-
-
-def _first(text: str, where: str) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(text)[0]
-    except (ValueError, IndexError):
-        raise UnknownError(f"{where}: its state could not be read") from None
-    return found
-
-
-def _queues(node: NodePort, interface: str) -> list[dict[str, Any]]:
-    text = node.run("tc -j qdisc show dev %s", interface).stdout
-    try:
-        found: list[dict[str, Any]] = json.loads(text or "[]")
-    except ValueError:
-        raise UnknownError(f"{node.name} {interface}: its queueing disciplines could not be read") from None
-    return found
-
-
-def _foreign(queue: Mapping[str, Any]) -> bool:
-    """Whether somebody put it there: what the kernel attaches by default has handle 0."""
-    return queue["kind"] in ("netem", "clsact", "ingress") or queue.get("handle", "0:") != "0:"
-
-
-def _cable(cluster: ClusterPort, node: str, mac: str) -> tuple[str, str]:
-    """(switch, leg) of the port with this MAC address: what the site says is cabled where, what the node
-    calls it.
-    """
-    interface = bond_of(cluster, node).by_mac(mac).interface
-    for cable in cluster.site.node(node).links:
-        if cable.mac == mac:
-            return cable.switch, f"{node} {interface} {cable.port}"
-    raise UnknownError(f"{node}: the site names no cable for MAC address {mac}")

@@ -85,8 +85,8 @@ class NodeFault(Fault):
     def heal(self, cluster: ClusterPort, drill: str) -> None:
         cluster.nodes[self.node].run(self.heal_script())
 
-    def isolated(self, cluster: ClusterPort, seconds: float = 2.0) -> bool:
-        """Whether the node does not answer the harness."""
+    def isolated(self, cluster: ClusterPort, seconds: float = 5.0) -> bool:
+        """Whether the node does not answer the harness; `proven` later asks the node itself why."""
         try:
             return not cluster.nodes[self.node].reachable(timeout=seconds)
         except UnreachableError:
