@@ -57,6 +57,7 @@ def variables(site: Site, node: NodeSpec, material: Material, system: System | N
         "node_packages": list(PACKAGES),
         "node_packages_absent": [] if system is None else [p for p in PACKAGES if p not in system.packages],
         "node_repositories_removed": sorted(foreign),
+        "node_clock_deaf": system is not None and not system.clock.sources,
         "node_name": node.name,
         "node_timezone": site.timezone,
         "node_ca_path": CA_PATH,

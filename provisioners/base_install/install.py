@@ -186,10 +186,11 @@ def start(cluster: Cluster, name: str, progress: Progress) -> None:
         write_marker(cluster, name, "installed")
 
 
-def wait_ssh(cluster: Cluster, name: str, progress: Progress, deadline_s: float = SSH_S) -> None:
+def wait_ssh(cluster: Cluster, name: str, progress: Progress, deadline_s: float | None = None) -> None:
     """Waits until the node lets us in with the key that we know it by. Raises UnreachableError with the
     last reason.
     """
+    deadline_s = SSH_S if deadline_s is None else deadline_s
     node = cluster.nodes[name]
     began = time.monotonic()
     told = began

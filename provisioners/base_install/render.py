@@ -158,7 +158,7 @@ $path
 done
 if [ -n "$was" ]; then tar -c $was 2>/dev/null | tar -x -p -C "$saved"; fi
 umask 022
-base64 -d <<'END' | tar -x -z -p --no-same-owner --no-overwrite-dir --unlink-first -C /
+base64 -d <<'END' | tar -x -z -p --no-same-owner --unlink-first -C /
 """
 
 _TAIL = """\
