@@ -18,7 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
 from cluster.errors import DeadlineError, RackproofError, UnreachableError
-from cluster.ssh import CONNECT_S, SshFolder
+from cluster.ssh import CONNECT_S, LOGIN_S, SshFolder
 
 Observer = Callable[[str, str, str, float], None]
 _GRACE_S = (
@@ -84,7 +84,8 @@ class _Answer:
     stdout: str
     stderr: str
     seconds: float
-    late: bool = field(default=False)  # our own deadline passed and ssh was killed
+    limit: float  # our own deadline
+    late: bool = False  # it passed, and ssh was killed
 
 
 class Node:
@@ -141,7 +142,7 @@ class Node:
         self._observe(script, answer, token)
         found, last = _sections(token, answer)
         if ".end" not in found.rc or ".begin" not in found:  # .end comes for a bad script, too
-            self._fail(answer, f"a script (at section {last})", timeout)
+            self._fail(answer, f"a script (at section {last or 'none'})", timeout)
         for mark in (".begin", ".end"):
             found.pop(mark, None)
             found.rc.pop(mark, None)
@@ -157,10 +158,7 @@ class Node:
             )
         except UnreachableError:
             return False
-        if _spawn(line, b"", timeout).rc == 0:
-            return True
-        self._drop()
-        return False
+        return _spawn(line, b"", timeout).rc == 0
 
     def argv(self, command: str, *, multiplexed: bool = False, options: tuple[str, ...] = ()) -> list[str]:
         """Command line of a long-running remote command on a connection of its own (probes): see
@@ -201,14 +199,13 @@ class Node:
         limit = timeout + CONNECT_S + _GRACE_S
         with self._first:  # one connection, not one for each thread that comes first
             if not self._opened:
-                answer = _spawn(self._ssh.argv(self.name, "exit 0"), b"", CONNECT_S + _GRACE_S)
+                answer = _spawn(self._ssh.argv(self.name, "exit 0"), b"", LOGIN_S)
                 if answer.rc != 0:
                     return answer
                 self._opened = True
         return _spawn(line, script.encode(), limit)
 
     def _fail(self, answer: _Answer, what: str, timeout: float) -> None:
-        self._drop()
         if answer.rc in (124, 137) and not answer.late:
             raise DeadlineError(f"{self.where}: {what} did not finish within {timeout:g} s")
         if answer.rc not in (255, -signal.SIGKILL) and not answer.late:
@@ -216,6 +213,9 @@ class Node:
                 f"{self.where}: {what} ended early with {answer.rc}: {_last_line(answer.stderr)}",
                 Result(answer.rc, answer.stdout, answer.stderr, answer.seconds),
             )
+        self._opened = False
+        if answer.late:  # else the kept connection is gone by itself, or lives and serves other threads
+            self._ssh.drop(self.name)
         key = self._ssh.hosts[self.name].key_parameter
         if "Host key verification failed" in answer.stderr or "IDENTIFICATION HAS CHANGED" in answer.stderr:
             raise UnreachableError(
@@ -225,15 +225,11 @@ class Node:
             raise UnreachableError(
                 f"{self.where} refuses user {self._ssh.user} with the key of ssh.private_key"
             )
-        limit = timeout + CONNECT_S + _GRACE_S if answer.late else CONNECT_S
+        limit = answer.limit if answer.late else CONNECT_S
         why = _last_line(answer.stderr) or "the connection was lost"
         raise UnreachableError(
             f"{self.where} did not answer by SSH within {limit:g} s while running {what}: {why}"
         )
-
-    def _drop(self) -> None:
-        self._opened = False
-        self._ssh.drop(self.name)
 
     def _observe(self, command: str, answer: _Answer, token: str) -> None:
         if self._observer is not None:
@@ -272,7 +268,7 @@ def _spawn(line: list[str], script: bytes, limit: float) -> _Answer:
             os.killpg(process.pid, signal.SIGKILL)
             out, err = process.communicate(timeout=_GRACE_S)
     text, errors = (stream.decode("utf-8", "replace") for stream in (out, err))
-    return _Answer(process.returncode, text, errors, time.monotonic() - start, late)
+    return _Answer(process.returncode, text, errors, time.monotonic() - start, limit, late)
 
 
 def _sections(token: str, answer: _Answer) -> tuple[Gathered, str]:

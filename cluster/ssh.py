@@ -19,7 +19,8 @@ from pathlib import Path
 from cluster import known_hosts
 from cluster.errors import RackproofError, UnreachableError
 
-CONNECT_S = 5
+CONNECT_S = 10  # to connect and to agree on keys
+LOGIN_S = 30  # until a login shell runs: an emulated node under load takes its time
 KEEPALIVE_S = 5
 KEEPALIVES = 3  # a dead peer is noticed after KEEPALIVE_S * KEEPALIVES
 PERSIST_S = 120

@@ -35,9 +35,10 @@ SYSTEMCTL = r"""#!/bin/sh
 verb=$1; shift
 case $verb in
   stop) [ -e "$UNITS/stuck" ] && exit 1
-        [ -e "$UNITS/$1" ] || exit 5; kill "$(cat "$UNITS/$1")"; rm -f "$UNITS/$1";;
+    for t; do [ ! -e "$UNITS/$t" ] || { kill "$(cat "$UNITS/$t")"; rm -f "$UNITS/$t"; }; done;;
   is-active) [ "$1" = --quiet ] && { shift; exec >/dev/null; }
-    if [ -e "$UNITS/$1" ]; then echo active; else echo inactive; exit 3; fi;;
+    found=3
+    for t; do if [ -e "$UNITS/$t" ]; then echo active; found=0; else echo inactive; fi; done; exit $found;;
   list-units) cd "$UNITS"
     for t in rackproof-heal-*.timer; do [ -e "$t" ] && echo "$t loaded active waiting"; done;;
 esac

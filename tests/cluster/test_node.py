@@ -177,6 +177,18 @@ def test_one_connection_serves_many_threads(bench: Bench) -> None:
     assert len(bench.fake.connections) == 1
 
 
+def test_a_deadline_of_one_command_does_not_end_another(bench: Bench) -> None:
+    bench.node.run("true")
+    results: list[str] = []
+    other = threading.Thread(target=lambda: results.append(bench.node.run("sleep 2; echo whole").stdout))
+    other.start()
+    with pytest.raises(DeadlineError):
+        bench.node.run("sleep 30", timeout=0.5)
+    assert bench.node.reachable(0.01) is False
+    other.join(20)
+    assert results == ["whole\n"]
+
+
 def test_a_lost_connection_is_unreachable_and_the_next_command_makes_a_new_one(bench: Bench) -> None:
     bench.node.run("true")
     threading.Timer(0.5, bench.fake.cut).start()
@@ -188,7 +200,7 @@ def test_a_lost_connection_is_unreachable_and_the_next_command_makes_a_new_one(b
 def test_a_host_that_is_down_is_unreachable(bench: Bench) -> None:
     bench.fake.stop_listening()
     with pytest.raises(
-        UnreachableError, match=r"node1 \(127.0.0.1\) did not answer by SSH within 5 s.*refused"
+        UnreachableError, match=r"node1 \(127.0.0.1\) did not answer by SSH within 10 s.*refused"
     ):
         bench.node.run("true")
     assert bench.node.reachable(1) is False
