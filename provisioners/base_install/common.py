@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioners.ansible import play
-from provisioners.base_install.files import CA_PATH, COMMUNITY_PATH, ENTERPRISE_PATH, Material, managed
+from provisioners.base_install.files import COMMUNITY_PATH, ENTERPRISE_PATH, Material, managed
 from provisioners.base_install.missing import PACKAGES
 from provisioners.base_install.observation import Observation, observe
 from provisioners.base_install.system import System
@@ -60,5 +60,6 @@ def variables(site: Site, node: NodeSpec, material: Material, system: System | N
         "node_clock_deaf": system is not None and not system.clock.sources,
         "node_name": node.name,
         "node_timezone": site.timezone,
-        "node_ca_path": CA_PATH,
+        # Runs and follows nobody: it has read another configuration than the one on file.
+        "node_restart": ["chrony"] if system is not None and not system.clock.sources else [],
     }

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from cluster.errors import DeadlineError, RackproofError, UnreachableError
 from cluster.media import MediaServer
 from provisioners.base_install import medium
-from provisioners.base_install.hostkey import generate
+from provisioners.base_install.hostkey import HostKey, generate
 from provisioners.base_install.observation import material
 from provisioners.base_install.render import MODE, answer, first_boot
 from provisioners.change import Change, Progress
@@ -35,6 +35,7 @@ INSTALL_S = (
 )
 SSH_S = 600.0
 OFF_S = 120.0
+SYNC_S = 40
 TOLD_S = 20.0  # between two lines of progress of one server
 
 
@@ -86,26 +87,22 @@ class Start:
         """Nothing: a node that runs is what was there before."""
 
 
-def contents(cluster: Cluster, name: str, private_host_key: str) -> medium.Contents:
+def contents(cluster: Cluster, name: str, host_key: HostKey) -> medium.Contents:
     """What the medium of one node holds."""
     site = cluster.site
     node = site.node(name)
     found = material(cluster)
     hashed = cluster.secrets.resolve(site.install.root_password_hash, node=name)
-    return medium.Contents(
-        answer(site, node, found, hashed), MODE, first_boot(site, node, found, private_host_key)
-    )
+    return medium.Contents(answer(site, node, found, hashed), MODE, first_boot(site, node, found, host_key))
 
 
-def new_host_key(cluster: Cluster, name: str) -> str:
-    """Makes the node's host key, stores the public half where the cluster looks for it, returns the private
-    half.
-    """
+def new_host_key(cluster: Cluster, name: str) -> HostKey:
+    """Makes the node's host key and stores its public half where the cluster looks for it."""
     key = generate()
     cluster.aws.put_parameter(cluster.host_key_parameter(name), key.public)
     cluster.secrets.forget()
     cluster.nodes[name].forget_host_key()
-    return key.private
+    return key
 
 
 def _install(
@@ -132,11 +129,11 @@ def _install(
         bmc.power("ForceOff")
         bmc.wait_power("Off", OFF_S)
     write_marker(cluster, name, "installing")
-    private = new_host_key(cluster, name)
+    host_key = new_host_key(cluster, name)
     with preparing:
         progress(f"{name}: preparing its medium")
         target = server.folder / f"{name}.iso"
-        medium.prepare(image, contents(cluster, name, private), target)
+        medium.prepare(image, contents(cluster, name, host_key), target)
     try:
         bmc.insert_media(server.publish(target.name))
         bmc.boot_once("Cd")
@@ -183,6 +180,10 @@ def start(cluster: Cluster, name: str, progress: Progress) -> None:
     if bmc.media_image() is not None:
         bmc.eject_media()
     if read_markers(cluster)[name] != "installed":
+        # Time comes a few seconds after the network; a lack of it is a finding, no reason to stop here.
+        cluster.nodes[name].run(
+            f"chronyc -n waitsync {SYNC_S // 2} 0.05 0 2", timeout=SYNC_S + 10, check=False
+        )
         write_marker(cluster, name, "installed")
 
 

@@ -12,13 +12,13 @@ import io
 import ipaddress
 import shlex
 import tarfile
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from cluster.errors import SiteError
 from provisioners.base_install.files import ManagedFile, Material, bootstrap_interfaces, managed
+from provisioners.base_install.hostkey import HostKey
 
 if TYPE_CHECKING:
     from cluster.site import Site
@@ -102,20 +102,23 @@ def disk_filter(node: NodeSpec) -> dict[str, str]:
     return filters
 
 
-def first_boot(site: Site, node: NodeSpec, material: Material, host_key: str) -> str:
+def first_boot(site: Site, node: NodeSpec, material: Material, host_key: HostKey) -> str:
     """The script that runs once, before the network comes up: it makes the node reachable as ordered.
 
-    `host_key` is the private SSH host key in OpenSSH form. Every file that is replaced is saved first.
-    Raises SiteError when the script grows beyond what the installer takes.
+    What it replaces is saved first. All files travel in one archive: at this point of a boot every process
+    that is started costs. Raises SiteError when the script grows beyond what the installer takes.
     """
     files = [
         *managed(site, node, material),
         ManagedFile("/etc/network/interfaces", bootstrap_interfaces(site, node)),
-        ManagedFile("/etc/ssh/ssh_host_ed25519_key", host_key, mode=0o600),
+        ManagedFile("/etc/ssh/ssh_host_ed25519_key", host_key.private, mode=0o600),
+        ManagedFile("/etc/ssh/ssh_host_ed25519_key.pub", f"{host_key.public} root@{node.name}\n"),
     ]
-    body = base64.encodebytes(_archive(files)).decode()
-    paths = " ".join(shlex.quote(file.path) for file in files)
-    script = f"{_HEAD.replace('@SAVED@', f'{SAVED}/phase1').replace('@PATHS@', paths)}{body}{_TAIL}"
+    script = (
+        _SCRIPT.replace("@SAVED@", f"{SAVED}/phase1")
+        .replace("@PATHS@", " ".join(shlex.quote(file.path) for file in files))
+        .replace("@ARCHIVE@", base64.encodebytes(_archive(files)).decode())
+    )
     if len(script) > FIRST_BOOT_LIMIT:
         raise SiteError(
             f"{node.name}: the first-boot script has {len(script)} bytes;"
@@ -124,49 +127,53 @@ def first_boot(site: Site, node: NodeSpec, material: Material, host_key: str) ->
     return script
 
 
-def _archive(files: Sequence[ManagedFile]) -> bytes:
-    """All files as one tar: on an emulated processor every program that a script starts costs a quarter second."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+def _archive(files: list[ManagedFile]) -> bytes:
+    """The files and their folders as an uncompressed tar archive; the same files give the same bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for folder, mode in _FOLDERS.items():
+            entry = tarfile.TarInfo(folder.lstrip("/"))
+            entry.type, entry.mode = tarfile.DIRTYPE, mode
+            archive.addfile(entry)
         for file in files:
+            body = file.content.encode()
             entry = tarfile.TarInfo(file.path.lstrip("/"))
-            content = file.content.encode()
-            entry.size, entry.mode = len(content), file.mode
-            tar.addfile(entry, io.BytesIO(content))
-    return stream.getvalue()
+            entry.size, entry.mode = len(body), file.mode
+            archive.addfile(entry, io.BytesIO(body))
+    return buffer.getvalue()
 
 
-_HEAD = """\
+_FOLDERS = {
+    "/root/.ssh": 0o700,
+    "/root/.aws": 0o700,
+    "/etc/ssh/sshd_config.d": 0o755,
+    "/usr/local/share/ca-certificates": 0o755,
+}
+
+_SCRIPT = """\
 #!/bin/sh
 # First boot: before the network comes up, this node gets its tagged host address, its host key and its files.
 set -eu
-umask 077
-saved=@SAVED@
-mkdir -p "$saved" /root/.ssh /root/.aws
-was=""
-absent="
-$(cat "$saved/.absent" 2>/dev/null || true)
-"
-for path in @PATHS@; do  # what stood there is saved once; what did not is remembered as absent
-  case "$absent" in *"
-$path
-"*) continue ;; esac
-  if [ -e "$saved$path" ]; then continue
-  elif [ -e "$path" ]; then was="$was $path"
-  else echo "$path" >> "$saved/.absent"
-  fi
-done
-if [ -n "$was" ]; then tar -c $was 2>/dev/null | tar -x -p -C "$saved"; fi
-umask 022
-base64 -d <<'END' | tar -x -z -p --no-same-owner --unlink-first -C /
-"""
-
-_TAIL = """\
-END
-chmod 700 /root/.ssh /root/.aws
-ssh-keygen -y -f /etc/ssh/ssh_host_ed25519_key > /etc/ssh/ssh_host_ed25519_key.pub
-hostname "$(cat /etc/hostname)"
-systemctl try-restart --no-block chrony.service 2>/dev/null || true
-modprobe -a 8021q bonding 2>/dev/null || true
+root=${ROOT:-/}
+saved=${root%/}@SAVED@
+mkdir -p -m 700 "$saved"
+cd "$root"
+touch "$saved/.absent"
+before=$(tr '\\n' ' ' < "$saved/.absent")
+existing=
+for path in @PATHS@; do
+  if [ -e "$saved$path" ]; then continue; fi
+  case " $before" in *" $path "*) continue ;; esac
+  if [ -e ".$path" ]; then existing="$existing .$path"; else echo "$path"; fi
+done >> "$saved/.absent"
+if [ -n "$existing" ]; then cp -aL --parents $existing "$saved"; fi
+base64 -d <<'END' | tar -x -p --no-same-owner -C "$root"
+@ARCHIVE@END
 sync
+if [ "$root" = / ]; then
+  hostname "$(cat /etc/hostname)"
+  modprobe -a 8021q bonding 2>/dev/null || true
+  # It does not wait for the network and may have read its old configuration already.
+  systemctl --no-block try-restart chrony.service || true
+fi
 """

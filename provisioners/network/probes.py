@@ -166,7 +166,8 @@ def _iperf(cluster: Cluster, source: str, target: str, seconds: float, streams: 
     own = str(cluster.site.node(source).address)
     limit = seconds + 60
     server = (
-        f"systemctl stop {_IPERF_UNIT}.service 2>/dev/null; systemd-run --quiet --collect --unit={_IPERF_UNIT}"
+        f"systemctl stop {_IPERF_UNIT}.service 2>/dev/null;"
+        f" systemd-run --quiet --collect --unit={_IPERF_UNIT}"
         f" --property=RuntimeMaxSec={limit:.0f} iperf3 -s -1 -B {address} -p {IPERF_PORT}"
     )
     ends = f"-c {address} -B {own} -p {IPERF_PORT} --connect-timeout 3000"

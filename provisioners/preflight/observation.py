@@ -55,8 +55,9 @@ class SwitchPorts:
 
 @dataclass(frozen=True)
 class Observation:
-    """Everything that preflight looks at. `parameters`: what is wrong with the tree; `parameters_problem`: why
-    it could not be read at all."""
+    """Everything that preflight looks at. `parameters`: what is wrong with the tree; `parameters_problem`:
+    why it could not be read at all.
+    """
 
     controllers: Mapping[str, Controller]
     switches: Mapping[str, SwitchPorts]
