@@ -21,85 +21,68 @@ def _parameter(region: str, *paths: str) -> list[str]:
     return [f"arn:aws:ssm:{region}:{ACCOUNT}:parameter{path}" for path in paths]
 
 
+def _statement(
+    sid: str, actions: str, resource: str | list[str], condition: Policy | None = None, effect: str = "Allow"
+) -> Policy:
+    """`actions`: a service and its operations, `ssm: GetParameter PutParameter`."""
+    service, _, operations = actions.partition(": ")
+    made: Policy = {
+        "Sid": sid,
+        "Effect": effect,
+        "Action": [f"{service}:{operation}" for operation in operations.split()],
+        "Resource": resource,
+    }
+    return made | ({"Condition": condition} if condition else {})
+
+
+_READ = "GetParameter GetParameters GetParametersByPath GetParameterHistory"
+_STATE_FOLDERS = ("/pve1/cluster/*", "/pve1/nodes/*")
+_SECRETS_AMONG_STATE = ("/pve1/nodes/*/ipmi_*", "/pve1/nodes/*/*password*", "/pve1/cluster/*_key")
+
+
 def node_role(region: str, bucket: str, key_arn: str) -> Policy:
     """What `pve1-node-role` may do."""
-    ssm, secrets = f"ssm.{region}.amazonaws.com", f"secretsmanager.{region}.amazonaws.com"
+    via = [f"{service}.{region}.amazonaws.com" for service in ("ssm", "secretsmanager")]
+    through = {"StringEquals": {"kms:ViaService": via}}
+    metrics = {"StringEquals": {"cloudwatch:namespace": "PVE1"}}
+    secrets = _secrets(region)
     return _policy(
-        {
-            "Sid": "Read",
-            "Effect": "Allow",
-            "Action": [
-                "ssm:GetParameter",
-                "ssm:GetParameters",
-                "ssm:GetParametersByPath",
-                "ssm:GetParameterHistory",
-            ],
-            "Resource": _parameter(region, "/pve1", "/pve1/*"),
-        },
-        {"Sid": "List", "Effect": "Allow", "Action": "ssm:DescribeParameters", "Resource": "*"},
-        {
-            "Sid": "WriteState",
-            "Effect": "Allow",
-            "Action": ["ssm:PutParameter", "ssm:AddTagsToResource"],
-            "Resource": _parameter(region, "/pve1/cluster/*", "/pve1/nodes/*"),
-        },
-        {
-            "Sid": "SecretsAreNotState",
-            "Effect": "Deny",
-            "Action": ["ssm:PutParameter", "ssm:DeleteParameter*"],
-            "Resource": _parameter(
-                region, "/pve1/nodes/*/ipmi_*", "/pve1/nodes/*/*password*", "/pve1/cluster/*_key"
-            ),
-        },
-        {
-            "Sid": "Kms",
-            "Effect": "Allow",
-            "Action": ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"],
-            "Resource": key_arn,
-            "Condition": {"StringEquals": {"kms:ViaService": [ssm, secrets]}},
-        },
-        {
-            "Sid": "Secrets",
-            "Effect": "Allow",
-            "Action": ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"],
-            "Resource": f"arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:pve1/*",
-        },
+        _statement("Read", f"ssm: {_READ}", _parameter(region, "/pve1", "/pve1/*")),
+        _statement("List", "ssm: DescribeParameters", "*"),
+        _statement("WriteState", "ssm: PutParameter AddTagsToResource", _parameter(region, *_STATE_FOLDERS)),
+        _statement(
+            "SecretsAreNotState",
+            "ssm: PutParameter DeleteParameter*",
+            _parameter(region, *_SECRETS_AMONG_STATE),
+            effect="Deny",
+        ),
+        _statement("Kms", "kms: Decrypt Encrypt GenerateDataKey", key_arn, through),
+        _statement("Secrets", "secretsmanager: GetSecretValue DescribeSecret", secrets),
         *_bucket(bucket),
-        {
-            "Sid": "Metrics",
-            "Effect": "Allow",
-            "Action": "cloudwatch:PutMetricData",
-            "Resource": "*",
-            "Condition": {"StringEquals": {"cloudwatch:namespace": "PVE1"}},
-        },
+        _statement("Metrics", "cloudwatch: PutMetricData", "*", metrics),
     )
 
 
+def _secrets(region: str) -> str:
+    return f"arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:pve1/*"
+
+
 def _bucket(bucket: str) -> list[Policy]:
+    arn = f"arn:aws:s3:::{bucket}"
+    objects = "GetObject PutObject DeleteObject AbortMultipartUpload ListMultipartUploadParts"
     return [
-        {
-            "Sid": "Bucket",
-            "Effect": "Allow",
-            "Action": ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"],
-            "Resource": f"arn:aws:s3:::{bucket}",
-        },
-        {
-            "Sid": "Objects",
-            "Effect": "Allow",
-            "Action": [
-                "s3:GetObject",
-                "s3:PutObject",
-                "s3:DeleteObject",
-                "s3:AbortMultipartUpload",
-                "s3:ListMultipartUploadParts",
-            ],
-            "Resource": f"arn:aws:s3:::{bucket}/*",
-        },
+        _statement("Bucket", "s3: ListBucket GetBucketLocation ListBucketMultipartUploads", arn),
+        _statement("Objects", f"s3: {objects}", f"{arn}/*"),
     ]
+
+
+TRUST_ANCHOR = "00000000-0000-4000-8000-000000000001"
 
 
 def node_role_trust(operator_arn: str, domain: str, hosts: list[str], region: str) -> Policy:
     """Who may become a node: the operator (only in a lab), and nodes by certificate (Roles Anywhere)."""
+    anchor = f"arn:aws:rolesanywhere:{region}:{ACCOUNT}:trust-anchor/{TRUST_ANCHOR}"
+    names = [f"{host}.{domain}" for host in hosts]
     return _policy(
         {
             "Sid": "LabOperator",
@@ -113,11 +96,8 @@ def node_role_trust(operator_arn: str, domain: str, hosts: list[str], region: st
             "Principal": {"Service": "rolesanywhere.amazonaws.com"},
             "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
             "Condition": {
-                "ArnEquals": {
-                    "aws:SourceArn": f"arn:aws:rolesanywhere:{region}:{ACCOUNT}:trust-anchor/"
-                    "00000000-0000-4000-8000-000000000001"
-                },
-                "StringEquals": {"aws:PrincipalTag/x509Subject/CN": [f"{host}.{domain}" for host in hosts]},
+                "ArnEquals": {"aws:SourceArn": anchor},
+                "StringEquals": {"aws:PrincipalTag/x509Subject/CN": names},
             },
         },
     )
@@ -125,89 +105,31 @@ def node_role_trust(operator_arn: str, domain: str, hosts: list[str], region: st
 
 def operator(region: str, bucket: str, key_arn: str, role_arn: str) -> Policy:
     """What the operator of the cluster may do: everything below /pve1, and look at its own surroundings."""
+    write = "PutParameter DeleteParameter DeleteParameters AddTagsToResource ListTagsForResource"
+    look_at_key = "DescribeKey GetKeyPolicy GetKeyRotationStatus"
+    look_at_bucket = (
+        "GetBucketVersioning GetBucketPublicAccessBlock GetEncryptionConfiguration ListBucketVersions "
+        "GetLifecycleConfiguration GetBucketObjectLockConfiguration GetBucketPolicy"
+    )
+    look_at_role = "GetRole ListRolePolicies GetRolePolicy ListAttachedRolePolicies"
+    policies = f"arn:aws:iam::{ACCOUNT}:policy/pve1-*"
+    secrets = _secrets(region)
     return _policy(
-        {
-            "Sid": "Parameters",
-            "Effect": "Allow",
-            "Action": [
-                "ssm:GetParameter",
-                "ssm:GetParameters",
-                "ssm:GetParametersByPath",
-                "ssm:GetParameterHistory",
-                "ssm:PutParameter",
-                "ssm:DeleteParameter",
-                "ssm:DeleteParameters",
-                "ssm:AddTagsToResource",
-                "ssm:ListTagsForResource",
-                "ssm:LabelParameterVersion",
-            ],
-            "Resource": _parameter(region, "/pve1", "/pve1/", "/pve1/*"),
-        },
-        {"Sid": "List", "Effect": "Allow", "Action": "ssm:DescribeParameters", "Resource": "*"},
-        {
-            "Sid": "Key",
-            "Effect": "Allow",
-            "Action": [
-                "kms:DescribeKey",
-                "kms:GetKeyPolicy",
-                "kms:GetKeyRotationStatus",
-                "kms:Encrypt",
-                "kms:Decrypt",
-                "kms:GenerateDataKey",
-            ],
-            "Resource": key_arn,
-        },
-        {"Sid": "KeyNames", "Effect": "Allow", "Action": "kms:ListAliases", "Resource": "*"},
-        {
-            "Sid": "Secrets",
-            "Effect": "Allow",
-            "Action": [
-                "secretsmanager:GetSecretValue",
-                "secretsmanager:DescribeSecret",
-                "secretsmanager:PutSecretValue",
-            ],
-            "Resource": f"arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:pve1/*",
-        },
+        _statement(
+            "Parameters",
+            f"ssm: {_READ} {write} LabelParameterVersion",
+            _parameter(region, "/pve1", "/pve1/", "/pve1/*"),
+        ),
+        _statement("List", "ssm: DescribeParameters", "*"),
+        _statement("Key", f"kms: {look_at_key} Encrypt Decrypt GenerateDataKey", key_arn),
+        _statement("KeyNames", "kms: ListAliases", "*"),
+        _statement("Secrets", "secretsmanager: GetSecretValue DescribeSecret PutSecretValue", secrets),
         *_bucket(bucket),
-        {
-            "Sid": "BucketSettings",
-            "Effect": "Allow",
-            "Action": [
-                "s3:GetBucketVersioning",
-                "s3:GetBucketPublicAccessBlock",
-                "s3:GetEncryptionConfiguration",
-                "s3:GetLifecycleConfiguration",
-                "s3:GetBucketObjectLockConfiguration",
-                "s3:GetBucketPolicy",
-                "s3:ListBucketVersions",
-            ],
-            "Resource": f"arn:aws:s3:::{bucket}",
-        },
-        {
-            "Sid": "ObjectVersions",
-            "Effect": "Allow",
-            "Action": ["s3:GetObjectVersion", "s3:DeleteObjectVersion"],
-            "Resource": f"arn:aws:s3:::{bucket}/*",
-        },
-        {
-            "Sid": "LookAtRole",
-            "Effect": "Allow",
-            "Action": [
-                "iam:GetRole",
-                "iam:ListRolePolicies",
-                "iam:GetRolePolicy",
-                "iam:ListAttachedRolePolicies",
-                "iam:ListInstanceProfilesForRole",
-            ],
-            "Resource": role_arn,
-        },
-        {
-            "Sid": "LookAtPolicies",
-            "Effect": "Allow",
-            "Action": ["iam:GetPolicy", "iam:GetPolicyVersion"],
-            "Resource": f"arn:aws:iam::{ACCOUNT}:policy/pve1-*",
-        },
-        {"Sid": "ActAsNode", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role_arn},
+        _statement("BucketSettings", f"s3: {look_at_bucket}", f"arn:aws:s3:::{bucket}"),
+        _statement("ObjectVersions", "s3: GetObjectVersion DeleteObjectVersion", f"arn:aws:s3:::{bucket}/*"),
+        _statement("LookAtRole", f"iam: {look_at_role} ListInstanceProfilesForRole", role_arn),
+        _statement("LookAtPolicies", "iam: GetPolicy GetPolicyVersion", policies),
+        _statement("ActAsNode", "sts: AssumeRole", role_arn),
     )
 
 

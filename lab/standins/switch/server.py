@@ -109,10 +109,10 @@ async def listen(
     )
 
 
-async def _announce(fabric: OvsFabric, agent: lldp.Agent) -> None:
-    while True:
-        agent.announce(fabric.tap_macs())
-        await asyncio.sleep(lldp.INTERVAL_S)
+def _announce(loop: asyncio.AbstractEventLoop, fabric: OvsFabric, agent: lldp.Agent) -> None:
+    """Now and every INTERVAL_S, as long as the daemon lives."""
+    loop.call_later(lldp.INTERVAL_S, _announce, loop, fabric, agent)  # first: a failure ends one round only
+    agent.announce(fabric.tap_macs())
 
 
 async def _main(name: str) -> None:
@@ -121,14 +121,14 @@ async def _main(name: str) -> None:
     fabric = OvsFabric(rack, state, spec)
     agent = lldp.Agent(name, fabric.chassis_mac(), fabric.taps())
     fabric.listen_to(agent)
-    asyncio.get_running_loop().add_reader(agent.socket, agent.hear)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(agent.socket, agent.hear)
     switch = Switch(name, fabric)
     acceptor = await listen(
         switch, spec.management, 22, host_key(state, name)[0], user(), password(state, name)
     )
-    announcing = asyncio.create_task(_announce(fabric, agent))
+    _announce(loop, fabric, agent)
     await acceptor.wait_closed()
-    announcing.cancel()
 
 
 def main(arguments: list[str]) -> int:
