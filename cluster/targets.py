@@ -82,7 +82,7 @@ TARGETS: Mapping[str, Target] = {
         Target(
             "silent_link_outage", "1 s", "s", "<", "S: link loss < 1 s, read to include loss with carrier up"
         ),
-        Target("clock_offset", "100 ms", "s", "<", "house; p1: chrony in sync"),
+        Target("clock_offset", "50 ms", "s", "<", "house; p1: chrony in sync"),
         Target("bmc_clock_offset", "2 min", "s", "<", "house"),
         Target("base_install_duration", "30 min", "s", "<", "S: p1 30 minutes a node"),
         Target("node_loss_recovery", "3 min", "s", "<", "S: node power loss 2-3 minutes"),

@@ -1,0 +1,66 @@
+"""Every number in a feature is one that the plan promises, with the plan's figure."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cluster.site import ROOT, load
+from cluster.targets import TARGETS
+from cluster.units import parse_seconds
+from reports.catalogue import read
+from steps.phase2_network import REVERT_S
+
+QUANTITY = re.compile(
+    r"\d+(?:\.\d+)?\s*(?:[kMGT]?(?:bit/s|B/s|iB|B\b)|[a-z]?IOPS|%|[a-z]*seconds?|minutes?|hours?)"
+)
+PROMISED = {
+    # A sentence of a feature, its number left out: the target it names.
+    "each management controller's clock is within # of ours": "bmc_clock_offset",
+    "each node's clock is synchronised to the ordered time servers within #": "clock_offset",
+    "the throughput between every pair of nodes is at least #": "host_network_throughput",
+    "no path is interrupted for more than #": "link_outage",
+}
+OURS = {
+    # Deadlines of rackproof's own, which are no promise about the cluster: what they must exceed.
+    "the node loses its address and within # the former configuration is back by itself": REVERT_S,
+}
+SENTENCES = sorted(
+    {
+        (step.name, f"{case.feature}:{step.line_number}")
+        for path in sorted((ROOT / "features").rglob("*.feature"))
+        for case in read(path, ROOT)
+        for step in case.template.render(case.row).steps
+        if QUANTITY.search(step.name)
+    }
+)
+
+
+@pytest.mark.parametrize(("sentence", "where"), SENTENCES, ids=[where for _, where in SENTENCES])
+def test_a_number_in_a_feature_is_the_promised_one(sentence: str, where: str) -> None:
+    (asked,) = QUANTITY.findall(sentence)
+    bare = QUANTITY.sub("#", sentence)
+    if bare in OURS:
+        assert parse_seconds(asked) > OURS[bare], f"{where}: {asked} is over before the timer fires"
+        return
+    assert bare in PROMISED, (
+        f"{where}: no target for this sentence; add it to PROMISED, and to cluster/targets.py"
+    )
+    target = TARGETS[PROMISED[bare]]
+    assert target.parse(asked) == target.value, (
+        f"{where}: {asked}, but {target.name} promises {target.default}"
+    )
+
+
+def test_no_sentence_here_is_left_from_an_older_feature() -> None:
+    assert {QUANTITY.sub("#", sentence) for sentence, _ in SENTENCES} == {*PROMISED, *OURS}
+
+
+@pytest.mark.parametrize("name", ["lab", "pve1"])
+def test_a_site_relaxes_only_what_is_promised_and_only_to_less(name: str) -> None:
+    site = load(Path(ROOT / f"sites/{name}.toml"))
+    for key, text in site.relax.items():
+        assert TARGETS[key].easier(TARGETS[key].parse(text)), f"{key} = {text} is no relaxation"
+    assert not (site.kind == "acceptance" and site.relax)
