@@ -266,9 +266,17 @@ def _spawn(line: list[str], script: bytes, limit: float) -> _Answer:
         except subprocess.TimeoutExpired:
             late = True
             os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate(timeout=_GRACE_S)
+            out, err = _rest(process)
     text, errors = (stream.decode("utf-8", "replace") for stream in (out, err))
     return _Answer(process.returncode, text, errors, time.monotonic() - start, limit, late)
+
+
+def _rest(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """What a killed ssh had printed; the process of the kept connection may hold its pipes open."""
+    try:
+        return process.communicate(timeout=1)
+    except subprocess.TimeoutExpired as held:
+        return held.output or b"", held.stderr or b""
 
 
 def _sections(token: str, answer: _Answer) -> tuple[Gathered, str]:

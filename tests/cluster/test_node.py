@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster import node as node_module
 from cluster import ssh as ssh_module
 from cluster.errors import DeadlineError, RackproofError, UnreachableError
 from cluster.node import CommandError, Node
@@ -187,6 +188,14 @@ def test_a_deadline_of_one_command_does_not_end_another(bench: Bench) -> None:
     assert bench.node.reachable(0.01) is False
     other.join(20)
     assert results == ["whole\n"]
+
+
+def test_an_ssh_that_hangs_and_leaves_its_pipes_to_another_is_ended() -> None:
+    other = "echo begun; echo why >&2; setsid sleep 7.25 & sleep 30"
+    begin = time.monotonic()
+    answer = node_module._spawn(["/bin/sh", "-c", other], b"", 0.5)
+    assert time.monotonic() - begin < 6
+    assert (answer.late, answer.stdout, answer.stderr) == (True, "begun\n", "why\n")
 
 
 def test_a_lost_connection_is_unreachable_and_the_next_command_makes_a_new_one(bench: Bench) -> None:
