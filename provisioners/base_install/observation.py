@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cluster.errors import RackproofError
+from cluster.errors import RackproofError, UnreachableError, UnreachableError
 from provisioners.base_install.files import CA_PATH, Material, managed
 from provisioners.base_install.gathered import parse
 from provisioners.base_install.system import System
@@ -18,7 +18,7 @@ from provisioners.markers import Marker, read_markers
 if TYPE_CHECKING:
     from cluster.cluster import Cluster
 
-GATHER_S = 90.0
+GATHER_S = 180.0  # 8 s on an idle emulated CPU, half a minute on a busy one
 _SCRIPT = Path(__file__).with_name("gather.sh")
 
 Power = Literal["On", "Off", "unknown"]
@@ -51,13 +51,11 @@ class Observation:
     material: Material
 
     def system(self, name: str) -> System:
-        """The node's own word. Raises KeyError for a node that does not answer: phase 1 has not converged
-        then.
-        """
-        system = self.servers[name].system
-        if system is None:
-            raise KeyError(name)
-        return system
+        """The node's own word. Raises UnreachableError for a node that does not answer."""
+        server = self.servers[name]
+        if server.system is None:
+            raise UnreachableError(f"{name} did not answer: {server.silence or server.trouble}")
+        return server.system
 
 
 def observe(cluster: Cluster) -> Observation:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.errors import RackproofError
+from cluster.errors import RackproofError, UnreachableError, UnreachableError
 from provisioners.markers import read_markers
 
 if TYPE_CHECKING:
     from cluster.cluster import Cluster
 
-GATHER_S = 60.0
+GATHER_S = 120.0
 _SCRIPT = Path(__file__).with_name("gather.sh")
 
 
@@ -149,10 +149,10 @@ class Observation:
     nodes: Mapping[str, NodeNetwork | Unreachable]
 
     def node(self, name: str) -> NodeNetwork:
-        """A node that answered. Raises KeyError otherwise: phase 2 has not converged then."""
+        """A node that answered. Raises UnreachableError otherwise."""
         found = self.nodes[name]
         if isinstance(found, Unreachable):
-            raise KeyError(name)
+            raise UnreachableError(f"{name} did not answer: {found.reason}")
         return found
 
 
