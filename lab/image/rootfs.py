@@ -95,7 +95,7 @@ def customise(folder: Path, release: str) -> None:
     ):
         (folder / path).unlink(missing_ok=True)
     (folder / "etc/machine-id").touch()
-    for path in ("cdrom", "etc/pve", "root/.ssh"):
+    for path in ("cdrom", "etc/pve", "root/.ssh", "etc/iproute2/rt_tables.d"):
         (folder / path).mkdir(parents=True, exist_ok=True)
     run(
         [
