@@ -32,7 +32,6 @@ def build(rack: Rack, state: State, server: Server) -> Any:
     app.configure(
         extra_config={
             "SUSHY_EMULATOR_LIBVIRT_URI": URI,
-            "SUSHY_EMULATOR_ALLOWED_INSTANCES": [server.uuid],
             "SUSHY_EMULATOR_STATE_DIR": str(folder),
             "SUSHY_EMULATOR_VMEDIA_DEVICES": {"Cd": {"Name": "Virtual CD", "MediaTypes": ["CD", "DVD"]}},
             "SUSHY_EMULATOR_CHASSIS": [{"Id": server.serial, "Name": server.name, "UUID": server.uuid}],

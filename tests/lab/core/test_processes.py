@@ -1,4 +1,4 @@
-"""Daemons: started once, ready or an error that quotes the log, stopped with children, told from reused pids."""
+"""Daemons: started once, ready or an error that quotes the log, stopped with their children."""
 
 from __future__ import annotations
 
