@@ -8,7 +8,8 @@ times slower.
 CONFIG is JSON: session (int), bind (address), port, interval_ns, limit_s, send ([[path number, address],
 ...]), expect ([path number, ...]), ready (arrivals on each expected path before the file `ready`
 appears), flush_ticks. FOLDER receives `started` (its clocks), `ticks.bin` (one record a wake),
-`arrivals.bin` (one record a datagram), `ready`, and at the end `done`.
+`arrivals.bin` (one record a datagram), `ready`, and at the end `done`; at its
+time limit it removes FOLDER.
 
 A tick's number is the sequence number of all datagrams sent in it. The stamp is this host's
 CLOCK_MONOTONIC in ns; it is never compared with another host's clock. A late wake skips ticks and never
@@ -21,17 +22,19 @@ import contextlib
 import gc
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 DATAGRAM = struct.Struct("<IIIq")  # session, path, sequence, sender's stamp
 TICK = struct.Struct("<q")  # stamp
-ARRIVAL = struct.Struct("<IIqI")  # path, sequence, sender's stamp, receiver's tick
+ARRIVAL = struct.Struct("<IIIqI")  # the datagram as it came, and the receiver's tick
 _DRAIN_LIMIT = 512  # datagrams a tick: a flood must not keep the sender from its clock
 
 
@@ -47,7 +50,7 @@ class Agent:
         self.flush_ticks = int(config["flush_ticks"])
         self.ready = int(config["ready"])
         self.session = int(config["session"])
-        self.send = [(int(path), (address, int(config["port"]))) for path, address in config["send"]]
+        self.mine = struct.pack("<I", self.session)
         self.waiting = {int(path): 0 for path in config["expect"]}
         self.stopped = False
         self.unsent = 0
@@ -56,6 +59,10 @@ class Agent:
         self.sock.setblocking(False)
         _deepen(self.sock)
         self.sock.bind((config["bind"], int(config["port"])))
+        self.ways = [
+            (int(path), _way(config["bind"], (address, int(config["port"]))))
+            for path, address in config["send"]
+        ]
 
     def stop(self, *_: object) -> None:
         """Signal handler: the loop ends at its next tick."""
@@ -63,7 +70,7 @@ class Agent:
 
     def drain(self, tick: int, log: bytearray) -> None:
         """Record what has arrived since the last tick; the kernel has queued it meanwhile."""
-        receive, unpack, pack, size = self.sock.recv, DATAGRAM.unpack, ARRIVAL.pack, DATAGRAM.size
+        receive, size, session, mark = self.sock.recv, DATAGRAM.size, self.mine, struct.pack("<I", tick)
         for _ in range(_DRAIN_LIMIT):
             try:
                 data = receive(64)
@@ -71,23 +78,31 @@ class Agent:
                 return
             except OSError:
                 continue  # an ICMP error that the kernel hands to this socket
-            if len(data) != size:
+            if len(data) != size or not data.startswith(session):
                 self.foreign += 1
                 continue
-            session, path, sequence, stamp = unpack(data)
-            if session != self.session:
-                self.foreign += 1
-                continue
-            log += pack(path, sequence, stamp, tick)
-            if path in self.waiting:
-                self._arrived(path)
+            log += data
+            log += mark
+            if self.waiting:
+                self._arrived(DATAGRAM.unpack(data)[1])
 
     def _arrived(self, path: int) -> None:
+        if path not in self.waiting:
+            return
         self.waiting[path] += 1
         if self.waiting[path] >= self.ready:
             del self.waiting[path]
             if not self.waiting:
                 self.mark("ready", "")
+
+    def _again(self, send: Callable[[bytes], int], data: bytes) -> None:
+        """A connected socket reports an error of an earlier datagram instead of sending this one: try
+        once more.
+        """
+        try:
+            send(data)
+        except OSError:
+            self.unsent += 1  # no route, no carrier, full queue: to the path it is a loss
 
     def mark(self, name: str, text: str) -> None:
         """Write a small file of the folder in one step, so that a reader never sees half of it."""
@@ -98,7 +113,7 @@ class Agent:
     def run(self) -> str:
         """Loop until stopped or out of time; returns which of the two it was."""
         ticks, arrivals = bytearray(), bytearray()
-        sendto, clock, sleep, pack = self.sock.sendto, time.monotonic_ns, time.sleep, DATAGRAM.pack
+        clock, sleep, pack = time.monotonic_ns, time.sleep, DATAGRAM.pack
         interval, session = self.interval_ns, self.session
         with _log(self.folder / "ticks.bin") as tick_file, _log(self.folder / "arrivals.bin") as arrival_file:
             if not self.waiting:
@@ -114,11 +129,11 @@ class Agent:
                 due += interval
                 if due <= now:
                     due = now + interval
-                for path, address in self.send:
+                for path, send in self.ways:
                     try:
-                        sendto(pack(session, path, tick, now), address)
+                        send(pack(session, path, tick, now))
                     except OSError:
-                        self.unsent += 1  # no route, no carrier, full queue: to the path it is a loss
+                        self._again(send, pack(session, path, tick, now))
                 ticks += TICK.pack(now)
                 self.drain(tick, arrivals)
                 tick += 1
@@ -129,6 +144,15 @@ class Agent:
             _flush(arrivals, arrival_file)
             _flush(ticks, tick_file)
         return "stopped" if self.stopped else "limit"
+
+
+def _way(source: str, target: tuple[str, int]) -> Callable[[bytes], int]:
+    """What sends down one path: a connected socket, so that the kernel looks its route up once."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind((source, 0))
+    sock.connect(target)
+    return sock.send
 
 
 def _deepen(sock: socket.socket) -> None:
@@ -165,6 +189,9 @@ def main() -> int:
     clocks = {"mono_ns": time.monotonic_ns(), "boot_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME)}
     agent.mark("started", json.dumps(clocks))
     how = agent.run()
+    if how == "limit":  # nobody came back for it
+        shutil.rmtree(agent.folder)
+        return 0
     agent.mark("done", json.dumps({"how": how, "unsent": agent.unsent, "foreign": agent.foreign}))
     return 0
 

@@ -36,7 +36,7 @@ class Logs:
 
     `ticks`: stamp (ns, that host's monotonic clock) of each tick. `arrivals`: path number -> (sequence,
     receiver's tick) in the order received, complete up to the last of `ticks`. `ended`: None while it
-    runs, else "stopped", "limit" or "lost". `boot_ns`: what CLOCK_BOOTTIME was ahead of CLOCK_MONOTONIC.
+    runs, else "stopped" or "lost". `boot_ns`: what CLOCK_BOOTTIME was ahead of CLOCK_MONOTONIC.
     """
 
     ticks: Sequence[int]
@@ -228,10 +228,10 @@ def _unpack(files: Mapping[str, bytes], where: str) -> Logs:
     """Logs from an agent's files; half a record at the end of one is left out."""
     ticks = [stamp for (stamp,) in _records(probe_agent.TICK, files.get("ticks.bin", b""))]
     arrivals: dict[int, list[tuple[int, int]]] = {}
-    for path, sequence, _, tick in _records(probe_agent.ARRIVAL, files.get("arrivals.bin", b"")):
+    for _, path, sequence, _, tick in _records(probe_agent.ARRIVAL, files.get("arrivals.bin", b"")):
         arrivals.setdefault(path, []).append((sequence, tick))
     if "started" not in files:
-        raise UnknownError(f"{where}: the probe has left no record: it did not start")
+        raise UnknownError(f"{where}: the probe has no record: it did not start, or its time limit was over")
     started = json.loads(files["started"])
     done = json.loads(files.get("done", b"{}") or b"{}")
     ended = done.get("how")

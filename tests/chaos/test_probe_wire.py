@@ -116,5 +116,7 @@ def test_an_agent_dies_by_itself_at_its_limit(wire: Wire) -> None:
         time.sleep(1.0)
         assert host._process is not None
         assert host._process.poll() == 0
-    with pytest.raises(UnknownError, match="ended before it was told to"):
+        assert host._folder is not None
+        assert not host._folder.exists()
+    with pytest.raises(UnknownError, match="time limit was over"):
         probes.outages()
