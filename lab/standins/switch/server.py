@@ -18,6 +18,7 @@ from lab.standins.switch.ovs_fabric import OvsFabric
 from lab.standins.switch.ports import Fabric
 from lab.standins.switch.scheduler import Scheduler
 from lab.standins.switch.session import Goodbye, Session
+from lab.standins.switch.terminal import Terminal
 
 log = logging.getLogger("rack.switch")
 REGISTERED = (display, configure)
@@ -73,22 +74,21 @@ class Switch:
             else:
                 await self._shell(session, process)
             process.exit(0)
-        except (Goodbye, TimeoutError, asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
+        except (Goodbye, TimeoutError, asyncssh.BreakReceived):
             process.exit(0)
         except (BrokenPipeError, ConnectionError):
             process.close()
 
     async def _shell(self, session: Session, process: asyncssh.SSHServerProcess[str]) -> None:
-        process.stdout.write(f"\n{session.prompt}")
-        while True:
+        terminal = Terminal(session.execute, lambda: session.prompt)
+        process.stdout.write(terminal.open())
+        while not process.stdin.at_eof():
             try:
-                line = await asyncio.wait_for(process.stdin.readline(), IDLE_TIMEOUT_S)
+                keys = await asyncio.wait_for(process.stdin.read(4096), IDLE_TIMEOUT_S)
             except asyncssh.TerminalSizeChanged:
                 continue
-            if not line:
-                return
-            answer = session.execute(line.strip("\r\n\x1a"))
-            process.stdout.write((answer + "\n" if answer else "") + session.prompt)
+            for piece in terminal.feed(keys):
+                process.stdout.write(piece)
 
 
 async def listen(
@@ -104,7 +104,7 @@ async def listen(
         encoding="utf-8",
         login_timeout=30,
         keepalive_interval=30,
-        line_echo=True,
+        line_editor=False,
         server_version="Comware-7.1.070",
     )
 

@@ -11,6 +11,7 @@ from lab.standins.switch.configure import vlan_set
 from lab.standins.switch.ovs_fabric import EVERY_VLAN, vlan_settings
 from lab.standins.switch.ports import PVID_NONE, PortError
 from lab.standins.switch.scheduler import delay_minutes
+from lab.standins.switch.terminal import Terminal
 
 KNOWN = ["TwoHundredGigE1/0/1", "TwoHundredGigE1/0/11", "FourHundredGigE1/0/49"]
 
@@ -156,3 +157,23 @@ def test_delays(text: str, minutes: int) -> None:
 def test_delays_that_are_refused(text: str) -> None:
     with pytest.raises(PortError):
         delay_minutes(text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("\n\n", "\r\n<p>\r\n<p>"),
+        ("ab\r\ncd\n", "ab\r\n[ab]\r\n<p>cd\r\n[cd]\r\n<p>"),
+        ("ax\x7fb\n", "ax\b \bb\r\n[ab]\r\n<p>"),
+        ("junk\x03ab\n", "junk\r\n<p>ab\r\n[ab]\r\n<p>"),
+        ("junk\x1a", "junk\r\n[return]\r\n<p>"),
+        ("\x1b[Aab\n", "ab\r\n[ab]\r\n<p>"),
+        ("\x7f\t", ""),
+    ],
+)
+def test_terminal_shows_keys_and_answers_in_order(typed: str, shown: str) -> None:
+    terminal = Terminal(lambda line: f"[{line}]" if line else "", lambda: "<p>")
+    assert "".join(terminal.feed(typed)) == shown
+    one_by_one = Terminal(lambda line: f"[{line}]" if line else "", lambda: "<p>")
+    if "\x1b" not in typed:
+        assert "".join(piece for key in typed for piece in one_by_one.feed(key)) == shown
