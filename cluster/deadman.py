@@ -86,7 +86,7 @@ def arm(node: Shell, unit: str, seconds: float, script: str) -> None:
             f"{node.name}: a dead-man's switch of {seconds:g} s was asked for: expected 0.5 s to 1 day"
         )
     body = script if script.endswith("\n") else script + "\n"
-    found = _sh(node, _ARM, name, str(round(seconds * 1000)), FOLDER, data=body)
+    found = _sh(node, "arm", _ARM, name, str(round(seconds * 1000)), FOLDER, data=body)
     if found.rc == 3:
         raise DeadmanError(f"{node.name}: the dead-man's switch {name} fired before it could be extended")
     if not found.ok:
@@ -102,7 +102,7 @@ def disarm(node: Shell, unit: str) -> bool:
     runs.
     """
     name = _checked(unit)
-    found = _sh(node, _DISARM, name, FOLDER)
+    found = _sh(node, "disarm", _DISARM, name, FOLDER)
     if not found.ok:
         raise DeadmanError(
             f"{node.name}: the dead-man's switch {name} could not be disarmed: {found.stderr.strip()}"
@@ -128,10 +128,11 @@ def fired(node: Shell, unit: str) -> bool:
     return node.run("test -e %s", f"{FOLDER}/{_checked(unit)}.fired", check=False).ok
 
 
-def _sh(node: Shell, script: str, *args: str, data: str | None = None) -> Result:
+def _sh(node: Shell, verb: str, script: str, *args: str, data: str | None = None) -> Result:
     """The script with its positional arguments; its standard input is `data`."""
     words = " ".join(shlex.quote(arg) for arg in args)
-    return node.run(f"set -- {words}\n{script}", timeout=DEADLINE_S, check=False, data=data)
+    line = f"# {verb} the dead-man's switch {args[0]}\nset -- {words}\n{script}"
+    return node.run(line, timeout=DEADLINE_S, check=False, data=data)
 
 
 def _checked(unit: str) -> str:

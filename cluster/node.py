@@ -309,8 +309,9 @@ def _pieces(token: str, text: str) -> list[tuple[str, str, int, str]]:
 
 
 def _brief(command: str) -> str:
-    line = " ".join(command.split())
-    return line if len(line) <= 120 else line[:117] + "..."
+    """A command as a message names it: its first line, 120 characters at most."""
+    first, _, more = command.strip().partition("\n")
+    return first if len(first) <= 120 and not more else first[:116].rstrip() + " ..."
 
 
 def _last_line(text: str) -> str:
