@@ -100,7 +100,11 @@ class Switch:
 
     def _send(self, kind: int, body: bytes) -> None:
         self._transaction += 1
-        self._socket.sendall(HEADER.pack(VERSION, kind, HEADER.size + len(body), self._transaction) + body)
+        message = HEADER.pack(VERSION, kind, HEADER.size + len(body), self._transaction) + body
+        try:
+            self._socket.sendall(message)
+        except OSError as error:
+            raise LabError(f"switch {self._name} closed the connection: {error}") from error
 
     def _receive(self, wanted: int) -> None:
         """Read messages until one of the wanted kind; at most as many as were sent can be on their way."""
