@@ -114,7 +114,7 @@ class Aws:
         """A boto3 client of this site with deadlines, bounded retries and a verified connection."""
         with self._lock:
             if service not in self._clients:
-                with self._told(f"opening {service}"):
+                with self.told(f"opening {service}"):
                     self._clients[service] = self._make(service)
             return self._clients[service]
 
@@ -156,7 +156,7 @@ class Aws:
         ssm = self.client("ssm")
         keys = self._key_ids(ssm)
         found: dict[str, Parameter] = {}
-        with self._told(f"reading parameters under {self.table.root}"):
+        with self.told(f"reading parameters under {self.table.root}"):
             pages = ssm.get_paginator("get_parameters_by_path").paginate(
                 Path=self.table.root, Recursive=True, WithDecryption=True, PaginationConfig={"PageSize": 10}
             )
@@ -174,7 +174,7 @@ class Aws:
         wanted = [{"Key": "Path", "Option": "Recursive", "Values": [self.table.root]}]
         found: dict[str, str] = {}
         try:
-            with self._told(f"describing parameters under {self.table.root}"):
+            with self.told(f"describing parameters under {self.table.root}"):
                 for page in ssm.get_paginator("describe_parameters").paginate(ParameterFilters=wanted):
                     found.update({p["Name"]: p["KeyId"] for p in page["Parameters"] if p.get("KeyId")})
         except AccessDeniedError:
@@ -183,7 +183,7 @@ class Aws:
 
     def parameter(self, name: str) -> Parameter:
         """One parameter, decrypted. Raises `NotFoundError`."""
-        with self._told(f"reading parameter {name}"):
+        with self.told(f"reading parameter {name}"):
             return _parameter(
                 self.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"], None
             )
@@ -192,7 +192,7 @@ class Aws:
         """Write one parameter (a secret under the site's key) and return its version."""
         extra = {"KeyId": self.table.kms_key} if secret else {}
         kind = "SecureString" if secret else "String"
-        with self._told(f"writing parameter {name}"):
+        with self.told(f"writing parameter {name}"):
             answer = self.client("ssm").put_parameter(
                 Name=name, Value=value, Type=kind, Overwrite=overwrite, **extra
             )
@@ -200,14 +200,14 @@ class Aws:
 
     def delete_parameter(self, name: str) -> None:
         """Delete one parameter. Raises `NotFoundError` where it does not exist."""
-        with self._told(f"deleting parameter {name}"):
+        with self.told(f"deleting parameter {name}"):
             self.client("ssm").delete_parameter(Name=name)
 
     # -- identity
 
     def identity(self) -> Identity:
         """Account and ARN of these credentials."""
-        with self._told("asking who we are"):
+        with self.told("asking who we are"):
             answer = self.client("sts").get_caller_identity()
         return Identity(str(answer["Account"]), str(answer["Arn"]))
 
@@ -218,7 +218,7 @@ class Aws:
             mine = self.identity()
             partition = mine.arn.split(":")[1] or "aws"
             role = f"arn:{partition}:iam::{mine.account}:role/{role}"
-        with self._told(f"taking the role {self.table.node_role}"):
+        with self.told(f"taking the role {self.table.node_role}"):
             answer = self.client("sts").assume_role(
                 RoleArn=role, RoleSessionName=session, DurationSeconds=900
             )
@@ -229,29 +229,29 @@ class Aws:
 
     def put_object(self, key: str, data: bytes) -> None:
         """Write an object into the backup bucket."""
-        with self._told(f"writing s3://{self.table.bucket}/{key}"):
+        with self.told(f"writing s3://{self.table.bucket}/{key}"):
             self.client("s3").put_object(Bucket=self.table.bucket, Key=key, Body=data)
 
     def get_object(self, key: str) -> bytes:
         """Read an object of the backup bucket. Raises `NotFoundError`."""
-        with self._told(f"reading s3://{self.table.bucket}/{key}"):
+        with self.told(f"reading s3://{self.table.bucket}/{key}"):
             return bytes(self.client("s3").get_object(Bucket=self.table.bucket, Key=key)["Body"].read())
 
     def delete_object(self, key: str) -> None:
         """Delete an object of the backup bucket; it may already be gone."""
-        with self._told(f"deleting s3://{self.table.bucket}/{key}"):
+        with self.told(f"deleting s3://{self.table.bucket}/{key}"):
             self.client("s3").delete_object(Bucket=self.table.bucket, Key=key)
 
     def encrypt(self, data: bytes) -> bytes:
         """Encrypt up to 4096 bytes with the site's KMS key."""
-        with self._told(f"encrypting with {self.table.kms_key}"):
+        with self.told(f"encrypting with {self.table.kms_key}"):
             return bytes(
                 self.client("kms").encrypt(KeyId=self.table.kms_key, Plaintext=data)["CiphertextBlob"]
             )
 
     def decrypt(self, blob: bytes) -> bytes:
         """Decrypt what `encrypt` returned."""
-        with self._told(f"decrypting with {self.table.kms_key}"):
+        with self.told(f"decrypting with {self.table.kms_key}"):
             return bytes(
                 self.client("kms").decrypt(KeyId=self.table.kms_key, CiphertextBlob=blob)["Plaintext"]
             )
@@ -264,7 +264,7 @@ class Aws:
             self._clients.clear()
 
     @contextmanager
-    def _told(self, doing: str) -> Iterator[None]:
+    def told(self, doing: str) -> Iterator[None]:
         """Turn botocore's errors into sentences: what was tried, where, as whom. No values."""
         start = time.monotonic()
         outcome = "done"

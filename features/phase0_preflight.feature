@@ -33,6 +33,7 @@ Feature: Preflight: what was ordered has arrived and can be reached
     Then the nodes' role reads the cluster's parameters
     And the nodes' role can neither read nor write outside of them
     And the nodes' role can neither delete a parameter nor change a secret
+    And the policies of the role and of the key hold no known mistake
 
   Scenario: Backups have a place to go
     Then an object can be written to the backup bucket, read back and removed

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from pytest_bdd import parsers, then
 
+from cluster import role_documents
 from cluster.cluster import Cluster
 from cluster.contradictions import contradictions
 from cluster.errors import NotApplicableError
@@ -129,6 +130,14 @@ def _role_outside(phases: Phases, site: Site) -> None:
 @then("the nodes' role can neither delete a parameter nor change a secret")
 def _role_changes(phases: Phases, site: Site) -> None:
     _check(phases, site, CHANGES)
+
+
+@then("the policies of the role and of the key hold no known mistake")
+def _policies(site: Site, cluster: Cluster, evidence: Run) -> None:
+    found = role_documents.lint(role_documents.read(cluster.aws, site), site)
+    for each in found:
+        evidence.note(str(each))
+    all_hold(str(each) for each in found if each.severity == "error")
 
 
 @then("an object can be written to the backup bucket, read back and removed")

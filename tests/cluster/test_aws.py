@@ -154,7 +154,7 @@ def test_the_nodes_role_is_somebody_else(aws: Aws) -> None:
     ],
 )
 def test_refusals_are_told_apart(aws: Aws, code: str, kind: type[AwsError], words: str) -> None:
-    with pytest.raises(kind, match=words) as told, aws._told("asking"):
+    with pytest.raises(kind, match=words) as told, aws.told("asking"):
         raise ClientError({"Error": {"Code": code, "Message": "slow down"}}, "GetParameter")
     assert told.value.code == code
     assert type(told.value) is kind
