@@ -47,8 +47,8 @@ def test_a_known_cut_is_measured_in_both_directions(wire: Wire) -> None:
         (outage,) = [each for each in report.outages if each.path == str(path)]
         assert joining - cut - 0.02 <= outage.seconds - outage.resolution_s / 2
         # both sides may still queue for the neighbour's address when the wire is back
-        assert outage.seconds <= joined - begin + outage.resolution_s + 0.05
-        assert abs(outage.start_s - cut) < 0.05
+        assert outage.seconds <= joined - begin + outage.resolution_s + 0.1
+        assert begin - 0.05 < outage.start_s < cut + 0.05
         assert outage.ended
 
 
