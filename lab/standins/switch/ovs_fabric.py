@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,12 +137,12 @@ class OvsFabric:
         """The Bridge-Aggregations with their members on this switch; none in mode active-backup."""
         if self._rack.switch_mode != "lacp":
             return []
-        groups = []
+        groups, links = [], ovs_read.links()
         for place in self._places.values():
             if place.kind == "server":
                 shown = ovs_read.lacp(place.record)
                 found = shown.members.get(place.device)
-                members = (Member(place.name, **found),) if found else ()
+                members = (_member(place.name, found, links.get(place.device)),) if found else ()
                 groups.append(Aggregation(place.number, True, shown.system, members))
         return groups
 
@@ -305,6 +306,15 @@ def vlan_settings(record: Mapping[str, Any]) -> tuple[bool, int, frozenset[int]]
     if tag is not None and mode in ("native-untagged", "native-tagged"):
         return True, int(tag), permitted | {int(tag)}
     return True, int(record.get("external_ids", {}).get("pvid", PVID_NONE)), permitted
+
+
+def _member(name: str, found: dict[str, Any], link: ovs_read.Link | None) -> Member:
+    """OVS goes on counting a port without carrier as attached; a switch does not select it."""
+    member = Member(name, **found)
+    if link is not None and link.up and link.carrier:
+        return member
+    flags = member.actor_flags & ovs_read.UNCONNECTED
+    return dataclasses.replace(member, selected=False, individual=False, actor_flags=flags)
 
 
 def _is_shut(record: Mapping[str, Any]) -> bool:

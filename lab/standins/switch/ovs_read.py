@@ -22,6 +22,9 @@ _STATE_BITS = (
     "defaulted",
     "expired",
 )
+DEFAULTED = 1 << _STATE_BITS.index("defaulted")
+UNCONNECTED = 0b111
+"""What is left of a member's state without a link: activity, timeout, aggregation."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +149,12 @@ def parse_lacp(text: str, statistics: str = "") -> Lacp:
         device, _, status = first.partition(":")
         partner = _field(block, "partner sys_id")
         pdus = counted.get(device.strip(), "")
+        flags = _state(_field(block, "actor state"))
+        forwards = " attached" in status and _field(block, "may_enable") == "true"
         members[device.strip()] = {
-            "selected": "attached" in status and _field(block, "may_enable") == "true",
-            "actor_flags": _state(_field(block, "actor state")),
+            "selected": forwards and not flags & DEFAULTED,
+            "individual": forwards and bool(flags & DEFAULTED),
+            "actor_flags": flags,
             "partner_flags": _state(_field(block, "partner state")),
             "partner_system": "" if set(partner) <= set("0:") else partner,
             "partner_key": int(_field(block, "partner key") or 0),

@@ -68,6 +68,8 @@ class Member:
     received: int = 0
     illegal: int = 0
     sent: int = 0
+    individual: bool = False
+    """Up without a partner: it forwards on its own (the rack's LAGs behave as with `lacp edge-port`)."""
 
 
 @dataclass(frozen=True)

@@ -204,11 +204,12 @@ def aggregation_summary(groups: Sequence[Aggregation]) -> str:
     ]
     for group in groups:
         selected = sum(member.selected for member in group.members)
+        individual = sum(member.individual for member in group.members)
         partner = _system(next((m.partner_system for m in group.members if m.partner_system), ""))
         mode = "D" if group.dynamic else "S"
         lines.append(
             f"BAGG{group.number:<6} {mode:<5} {partner if group.dynamic else 'None':<23} {selected:<9} "
-            f"{len(group.members) - selected:<11} {0:<11} Shar"
+            f"{len(group.members) - selected - individual:<11} {individual:<11} Shar"
         )
     return "\n".join(lines)
 
@@ -246,7 +247,7 @@ def aggregation_verbose(groups: Sequence[Aggregation]) -> str:
 
 
 def _local(member: Member) -> str:
-    status = "S" if member.selected else "U"
+    status = "S" if member.selected else "I" if member.individual else "U"
     return (
         f"  {names.short(member.port):<19} {status:<7} {32768:<8} {member.actor_key:<9} "
         f"{flags(member.actor_flags)}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.standins.switch import lldp, names, ovs_read, render
 from lab.standins.switch.configure import vlan_set
-from lab.standins.switch.ovs_fabric import EVERY_VLAN, vlan_settings
+from lab.standins.switch.ovs_fabric import EVERY_VLAN, _member, vlan_settings
 from lab.standins.switch.ports import PVID_NONE, PortError
 from lab.standins.switch.scheduler import delay_minutes
 from lab.standins.switch.terminal import Terminal
@@ -126,6 +128,19 @@ def test_lacp_of_ovs() -> None:
         "52:54:00:01:00:00",
     )
     assert (bad["selected"], render.flags(bad["actor_flags"]), bad["partner_system"]) == (False, "{ABCG}", "")
+
+
+def test_a_member_without_partner_is_individual_and_without_link_unselected() -> None:
+    text = LACP.replace("defaulted detached", "defaulted attached").replace(
+        "may_enable: false", "may_enable: true"
+    )
+    found = ovs_read.parse_lacp(text).members["node1p1"]
+    assert (found["selected"], found["individual"]) == (False, True)
+    up = ovs_read.Link("", True, True, 1500)
+    assert _member("port", found, up).individual is True
+    for link in (None, dataclasses.replace(up, carrier=False), dataclasses.replace(up, up=False)):
+        down = _member("port", found, link)
+        assert (down.selected, down.individual, render.flags(down.actor_flags)) == (False, False, "{ABC}")
 
 
 def test_lldp_frame_survives_the_way() -> None:
