@@ -1,4 +1,4 @@
-"""Options and fixtures of a run: ties the site file to the cluster, the cluster to the steps, the steps to the report.
+"""Options and fixtures of a run: ties the site to the cluster, the cluster to the steps, these to the report.
 
 Everything here is inert when no feature is run, so that `pytest tests` needs neither a site nor a rack.
 """

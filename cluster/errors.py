@@ -1,4 +1,4 @@
-"""What a run can say went wrong. Each message is one sentence a user can act on; `verdict` is what the report writes."""
+"""What a run can say went wrong: one sentence a user can act on; `verdict` is what the report writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The link drills: watch the paths, break a link or a switch, judge the longest gap, see redundancy restored."""
+"""The link drills: watch the paths, break a link or switch, judge the longest gap, see all redundant again."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _remaining(node: str, site: Site, drill: Drill) -> None:
 
 
 @then("the interruption is as the bond's monitoring predicts")
-def _as_predicted(drill: Drill, site: Site, evidence: Run) -> None:
+def _as_predicted(drill: Drill, evidence: Run) -> None:
     window, mesh = drill.open()
     if window.predicted is None or window.predicted.most_s is None:
         raise _never_noticed(window)

@@ -116,7 +116,8 @@ def _drives(site: Site, phases: Phases) -> None:
 @then("no data drive carries anything yet that this deployment did not put there")
 def _blank(site: Site, phases: Phases) -> None:
     all_hold(
-        f"{node.name}: data drive {serial} carries {drive.found or drive.fstype or drive.pttype or 'partitions'}"
+        f"{node.name}: data drive {serial} carries"
+        f" {drive.found or drive.fstype or drive.pttype or 'partitions'}"
         for node, system in _systems(site, phases)
         for serial in node.data_drives
         if (drive := system.drive(serial)) is not None and not drive.blank
@@ -134,7 +135,10 @@ def _resolver(site: Site, phases: Phases) -> None:
             for other in site.nodes:
                 got = system.resolves.get(site.fqdn(other), "")
                 if got != str(other.address):
-                    yield f"{node.name}: {site.fqdn(other)} resolves to {got or 'nothing'}, expected {other.address}"
+                    yield (
+                        f"{node.name}: {site.fqdn(other)} resolves to {got or 'nothing'},"
+                        f" expected {other.address}"
+                    )
 
     all_hold(findings())
 
@@ -219,7 +223,10 @@ def _parameter(site: Site, phases: Phases) -> None:
         for node, system in _systems(site, phases):
             access = system.parameter
             if access.value != site.cluster:
-                yield f"{node.name}: read '{access.value}', expected '{site.cluster}' ({access.problem or 'no error'})"
+                yield (
+                    f"{node.name}: read '{access.value}', expected '{site.cluster}'"
+                    f" ({access.problem or 'no error'})"
+                )
             elif not access.short_lived:
                 yield f"{node.name}: its credentials do not expire"
 

@@ -128,7 +128,9 @@ def _full_size(mesh: probes.Mesh) -> None:
     if not mesh.paths:
         raise NotAsOrderedError("no pair of nodes was tried")
     all_hold(
-        f"{p.source} to {p.target}: {p.received} of {p.sent} packets of {p.size} bytes passed {p.reason}".rstrip()
+        (
+            f"{p.source} to {p.target}: {p.received} of {p.sent} packets of {p.size} bytes passed {p.reason}"
+        ).rstrip()
         for p in mesh.paths
         if not p.passes
     )

@@ -82,7 +82,7 @@ class Phases:
                 say(f"  {change.node}: {change.summary}{destroys}")
 
     def roll_back(self, number: int) -> None:
-        """Undoes what phase `number` changed, from the configuration that was saved before it first touched a node."""
+        """Undoes what phase `number` changed, from the configuration saved before it first touched a node."""
         if number not in PHASES:
             raise RefusedError(f"--rollback {number}: expected one of {', '.join(map(str, PHASES))}")
         rollback(PHASES[number], self.cluster, progress=say)

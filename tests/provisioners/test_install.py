@@ -162,7 +162,7 @@ def test_a_marker_that_nobody_knows_protects_the_node(cluster: FakeCluster) -> N
     assert read_markers(cluster)["node1"] == "installed"  # type: ignore[arg-type]
 
 
-# -- the medium itself ------------------------------------------------------------------------------------------
+# -- the medium itself ----
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Preflight's pure part, both ways: nothing found on a rack as ordered, and each thing found under its own check."""
+"""Preflight's pure part: nothing found on a rack as ordered, and each thing found under its own check."""
 
 from __future__ import annotations
 

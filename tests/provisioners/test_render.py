@@ -1,4 +1,4 @@
-"""What goes onto a medium: the answer file in the installer's own format, and a first-boot script that works."""
+"""What goes onto a medium: the answer file in the installer's own format, and a first-boot script."""
 
 from __future__ import annotations
 
