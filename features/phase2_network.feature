@@ -42,7 +42,7 @@ Feature: Network: two links behave as one, and guests stay out of the host netwo
       | vlan4   |
       | vlan5   |
 
-  @criterion-10 @throughput
+  @criterion-10 @load
   Scenario: The host network is fast
     Then the throughput between every pair of nodes is at least 150 Gbit/s
 
