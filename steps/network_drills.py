@@ -1,4 +1,4 @@
-"""The link drills: watch the paths, break a link or switch, judge the longest gap, see all redundant again."""
+"""The link drills: watch paths, break a link or switch, judge the longest gap, see redundancy restored."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.errors import RackproofError, UnreachableError, UnreachableError
+from cluster.errors import RackproofError, UnreachableError
 from provisioners.markers import read_markers
 
 if TYPE_CHECKING:

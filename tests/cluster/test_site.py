@@ -225,8 +225,10 @@ def test_no_value_anywhere_gets_more_than_a_sentence(file: Path) -> None:
         return str(path[2:3]).endswith("drives',)") and isinstance(path[-1], int) and path[-1] > 0
 
     paths = [path for path in leaves(original) if path[:2] not in twins and not further_drive(path)]
-    for path in paths:
-        for strange in STRANGE:
+    # The ordered hardware has several hundred values: each gets every fourth strange one, in turn.
+    step = 1 if file == LAB else 4
+    for place, path in enumerate(paths):
+        for strange in STRANGE[place % step :: step]:
             data = copy.deepcopy(original)
             here = data
             for part in path[:-1]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import asyncssh
 
+from tests.loops import end
+
 USER, PASSWORD = "rackproof", "switch pass"
 PORT = """\
 {name}
@@ -66,8 +68,7 @@ class FakeSwitch(asyncssh.SSHServer):
         self.cut()
         self._loop.call_soon_threadsafe(self._server.close)
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), self._loop).result(5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        end(self._loop, self._thread)
 
     def cut(self) -> None:
         for connection in self._connections:

@@ -11,6 +11,8 @@ from typing import Any
 
 import asyncssh
 
+from tests.loops import end
+
 
 class _Login(asyncssh.SSHServer):
     def __init__(self, fake: FakeNode) -> None:
@@ -59,8 +61,7 @@ class FakeNode:
     def __exit__(self, *_: object) -> None:
         self.cut()
         self.stop_listening()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        end(self._loop, self._thread)
 
     def stop_listening(self) -> None:
         """From now on, new connections are refused."""
