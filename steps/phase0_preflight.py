@@ -1,4 +1,4 @@
-"""Phase 0: what the first look found against the order; every sentence reads one check of the same observation."""
+"""Phase 0: what the first look found against the order; every sentence reads one check of one observation."""
 
 from __future__ import annotations
 

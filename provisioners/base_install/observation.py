@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cluster.errors import RackproofError, UnreachableError, UnreachableError
+from cluster.errors import RackproofError, UnreachableError
 from provisioners.base_install.files import CA_PATH, Material, managed
 from provisioners.base_install.gathered import parse
 from provisioners.base_install.system import System
