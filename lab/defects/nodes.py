@@ -33,17 +33,20 @@ def shell(place: Place, script: str) -> str:
     return done.stdout
 
 
+def _aside(path: str) -> str:
+    return f"{KEPT}/{path.strip('/').replace('/', '_')}"
+
+
 def _replace(place: Place, path: str, command: str) -> Memory:
-    """Keep a file (its link, too) and let `command` make another."""
-    shell(
-        place, f"mkdir -p {KEPT}; [ -e {KEPT}{path} ] || cp -a --parents {path} {KEPT}; rm {path}; {command}"
-    )
+    """Keep a file (or the link that it is) aside and let `command` make another."""
+    kept = _aside(path)
+    shell(place, f"mkdir -p {KEPT}; [ -e {kept} ] || cp -a {path} {kept}; rm {path}; {command}")
     return {}
 
 
-def _put_back(place: Place, path: str, command: str = "true") -> None:
-    shell(place, f"if [ -e {KEPT}{path} ] || [ -L {KEPT}{path} ]; then rm -f {path}; "
-                 f"cp -a {KEPT}{path} {path}; rm {KEPT}{path}; fi; {command}")  # fmt: skip
+def _put_back(place: Place, path: str) -> None:
+    kept = _aside(path)
+    shell(place, f"[ -e {kept} ] || [ -L {kept} ] || exit 0; rm -f {path}; mv {kept} {path}; rmdir {KEPT}")
 
 
 def _passwords(place: Place) -> Memory:
