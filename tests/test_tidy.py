@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -95,6 +97,52 @@ def test_pages_point_at_things_that_exist() -> None:
             if "://" in target or target.startswith("mailto:"):
                 continue
             assert (page.parent / target).exists(), f"{relative(page)} points at {target}, which is not there"
+
+
+def test_the_index_names_every_page() -> None:
+    docs = ROOT / "docs"
+    named = re.findall(r"\]\(([^)#\s]+)", (docs / "README.md").read_text(encoding="utf-8"))
+    pages = {str(page.relative_to(docs)) for page in docs.rglob("*.md")} - {"README.md"}
+    assert pages <= set(named), f"docs/README.md does not name {sorted(pages - set(named))}"
+
+
+# Packages whose import has another name, and those that are used as programs, plug-ins or types.
+IMPORTED_AS = {
+    "ansible-core": "",
+    "boto3-stubs": "",
+    "dnspython": "dns",
+    "import-linter": "",
+    "libvirt-python": "libvirt",
+    "mypy": "",
+    "pytest-testinfra": "testinfra",
+    "pytest-timeout": "",
+    "pytest-xdist": "",
+    "ruff": "",
+    "types-jinja2": "",
+    "types-pyyaml": "",
+    "uv": "",
+}
+
+
+def test_every_package_that_is_imported_is_listed_and_no_other() -> None:
+    """What comes only as somebody else's dependency can go with the next lock."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(p for extra in project["optional-dependencies"].values() for p in extra),
+    ]
+    names = [re.split(r"[\[<>=]", package)[0] for package in wanted]
+    listed = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names} - {""}
+    used = set()
+    for path in [*MODULES, ROOT / "conftest.py", *(ROOT / "tests").rglob("*.py")]:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Import):
+                used |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                used.add(node.module.split(".")[0])
+    own = {*ROOMS, "tests", "conftest", "libvirt_qemu", *sys.stdlib_module_names}
+    assert used - own <= listed, f"pyproject.toml does not list {sorted(used - own - listed)}"
+    assert listed <= used, f"nothing imports {sorted(listed - used)}; pyproject.toml lists it"
 
 
 def test_features_hold_no_private_numbers_or_code_words() -> None:
