@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioners.ansible import play
-from provisioners.base_install.files import COMMUNITY_PATH, ENTERPRISE_PATH, Material, managed
-from provisioners.base_install.missing import PACKAGES
+from provisioners.base_install.files import COMMUNITY_PATH, ENTERPRISE_PATH, PACKAGES, Material, managed
 from provisioners.base_install.observation import Observation, observe
 from provisioners.base_install.system import System
 from provisioners.change import Change, Progress
@@ -19,13 +18,16 @@ if TYPE_CHECKING:
     from cluster.site_models import NodeSpec
 
 
-@dataclass(frozen=True)
+@dataclass
 class Common:
-    """Looks once more at the nodes in question, so that only what differs is written."""
+    """Writes only what differs from `seen`, the last observation; looks by itself where it is None."""
+
+    seen: Observation | None = None
 
     def apply(self, cluster: Cluster, changes: Sequence[Change], progress: Progress) -> None:
         names = list(dict.fromkeys(change.node for change in changes))
-        seen: Observation = observe(cluster)
+        seen = self.seen or observe(cluster)
+        self.seen = None  # it is about to be outdated
         each = {
             name: variables(cluster.site, cluster.site.node(name), seen.material, seen.system(name))
             for name in names

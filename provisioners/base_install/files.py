@@ -24,9 +24,11 @@ KEYS_PATH = "/root/.ssh/authorized_keys"
 AWS_PATH = "/root/.aws/config"
 READER_PATH = "/usr/local/sbin/node-parameter"
 
+PACKAGES = ("chrony", "curl", "ifupdown2", "iperf3", "iputils-arping", "openssh-server", "python3")
+
 _KEYRING = "/usr/share/keyrings/proxmox-archive-keyring.gpg"
 _SUITES = {"8": "bookworm", "9": "trixie"}  # Debian release under each major release of Proxmox VE
-_READER = Path(__file__).with_name("node-parameter")
+_READER = Path(__file__).with_name("node-parameter").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def managed(site: Site, node: NodeSpec, material: Material) -> tuple[ManagedFile
         ManagedFile(ENTERPRISE_PATH, repository(site, "enterprise")),
         ManagedFile(COMMUNITY_PATH, repository(site, "no-subscription")),
         ManagedFile(AWS_PATH, aws_config(site), mode=0o600),
-        ManagedFile(READER_PATH, _READER.read_text(encoding="utf-8"), mode=0o755),
+        ManagedFile(READER_PATH, _READER, mode=0o755),
     ]
     if material.ca_pem:
         files.append(ManagedFile(CA_PATH, material.ca_pem))

@@ -54,8 +54,8 @@ def parse(sections: Mapping[str, str]) -> System:
         keys=_keys(get("authorized_keys")),
         host_key=" ".join(get("host_key").split()[:2]),
         repositories=_repositories(get("repositories")),
-        packages=frozenset(get("packages").split()),
-        resolves=_words(get("resolves")),
+        packages=frozenset(w[1] for x in get("packages").splitlines() if (w := x.split())[0] == "ii"),
+        resolves=_resolves(get("resolves")),
         files=_files(get("files")),
         parameter=_parameter(get("parameter")),
     )
@@ -135,9 +135,7 @@ def _drives(tree: Mapping[str, Any], esp: str, signatures: str) -> tuple[Drive, 
     for line in esp.splitlines():
         partition, digest, path = [*line.split(None, 2), "", ""][:3]
         loaders.setdefault(partition, []).append((path.removeprefix("./"), digest))
-    found = {
-        words[0]: _found(words[1:]) for line in signatures.splitlines() if (words := line.split(None, 2))
-    }
+    found = {w[0]: _found(w[1:]) for line in signatures.splitlines() if (w := line.split(None, 2))}
     drives = []
     for disk in tree.get("blockdevices", []):
         if disk.get("type") != "disk":
@@ -162,11 +160,10 @@ def _drives(tree: Mapping[str, Any], esp: str, signatures: str) -> tuple[Drive, 
 
 
 def _found(words: list[str]) -> str:
+    """`blank`, or `data` and what wipefs told: the kinds of signatures, or just "data"."""
     signatures = (_json(words[1]) or {}).get("signatures", []) if len(words) > 1 else []
-    kinds = [str(s.get("type")) for s in signatures]
-    if kinds:
-        return ", ".join(dict.fromkeys(kinds))
-    return "data" if words and words[0].strip() not in {"0", ""} else ""
+    kinds = dict.fromkeys(str(s.get("type")) for s in signatures)
+    return ", ".join(kinds) or ("data" if words[:1] == ["data"] else "")
 
 
 def _mounted(device: Mapping[str, Any]) -> bool:
@@ -189,13 +186,12 @@ def _mirror(get: _Sections, tree: Mapping[str, Any]) -> Mirror:
         return _zfs(_json(get("zpool")) or {}, str(root.get("source", "")).split("/")[0], tree)
     if kind != "btrfs":
         return Mirror(kind, (), (), 0)
-    lines = [line.split() for line in get("btrfs").splitlines()]
-    errors = sum(
-        int(line[3]) for line in lines if line[0] == "errors" and len(line) == 4 and line[3].isdigit()
-    )
-    paths = [f"/dev/{line[1]}" for line in lines if line[0] == "device"]
-    absent = sum(1 for line in lines if line[0] == "missing" and line[2:] == ["1"])
-    profiles = tuple(sorted({line[2] for line in lines if line[0] == "profile"}))
+    uuid = str(root.get("uuid"))
+    lines = [words for line in get("btrfs").splitlines() if (words := line.split())[1:2] == [uuid]]
+    errors = sum(int(line[4]) for line in lines if line[0] == "errors" and len(line) == 5)
+    paths = [f"/dev/{line[2]}" for line in lines if line[0] == "device"]
+    absent = sum(1 for line in lines if line[0] == "missing" and line[3:] == ["1"])
+    profiles = tuple(sorted({line[3] for line in lines if line[0] == "profile"}))
     # The counters are kept by device number, which sysfs does not tie to a name: each leg bears their sum.
     return Mirror(
         kind, tuple(MirrorLeg(p, _serial_of(tree, p), True, errors) for p in paths), profiles, absent
@@ -304,9 +300,17 @@ def _one_line(name: str, body: str) -> list[Repository]:
     return found
 
 
+def _resolves(text: str) -> dict[str, str]:
+    """getent's first line of each name: address, STREAM, name."""
+    rows = (line.split() for line in text.splitlines())
+    return {row[2]: row[0] for row in rows if len(row) == 3 and row[1] == "STREAM"}
+
+
 def _files(text: str) -> dict[str, str]:
-    rows = (line.split(None, 2) for line in text.splitlines())
-    return {row[2]: f"{row[0]} {row[1]}" for row in rows if len(row) == 3}
+    """`SHA-256 mode` by path, from lines of sha256sum and of stat."""
+    rows = [line.split(None, 2) for line in text.splitlines()]
+    modes = {row[2]: row[1] for row in rows if row[0] == "mode" and len(row) == 3}
+    return {row[1]: f"{row[0]} {modes.get(row[1], '?')}" for row in rows if len(row) == 2}
 
 
 def _parameter(text: str) -> ParameterAccess:

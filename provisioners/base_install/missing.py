@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioners.base_install.files import Material, managed, suite
+from provisioners.base_install.files import PACKAGES, Material, managed, suite
 from provisioners.base_install.observation import Observation, Server
 from provisioners.base_install.system import System
 from provisioners.change import Change
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cluster.site import Site
     from cluster.site_models import NodeSpec
 
-PACKAGES = ("chrony", "curl", "ifupdown2", "iperf3", "nvme-cli", "openssh-server", "python3")
 SSHD = {
     "passwordauthentication": ("no",),
     "kbdinteractiveauthentication": ("no",),

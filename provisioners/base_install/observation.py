@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cluster.errors import RackproofError, UnreachableError
-from provisioners.base_install.files import CA_PATH, Material, managed
+from provisioners.base_install.files import PACKAGES, Material, managed
 from provisioners.base_install.gathered import parse
 from provisioners.base_install.system import System
 from provisioners.markers import Marker, read_markers
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cluster.cluster import Cluster
 
 GATHER_S = 180.0  # 8 s on an idle emulated CPU, half a minute on a busy one
-_SCRIPT = Path(__file__).with_name("gather.sh")
+_SCRIPT = Path(__file__).with_name("gather.sh").read_text(encoding="utf-8")
 
 Power = Literal["On", "Off", "unknown"]
 
@@ -115,5 +115,7 @@ def _script(cluster: Cluster, found: Material) -> str:
     site = cluster.site
     paths = " ".join(file.path for file in managed(site, site.nodes[0], found))
     names = " ".join(site.fqdn(node) for node in site.nodes)
-    head = f"RACKPROOF_NAMES='{names}'\nRACKPROOF_FILES='{paths} {CA_PATH}'\n"
-    return f"{head}RACKPROOF_PARAMETER='{site.aws.root}/cluster/name'\n{_SCRIPT.read_text(encoding='utf-8')}"
+    head = (
+        f"RACKPROOF_NAMES='{names}'\nRACKPROOF_FILES='{paths}'\nRACKPROOF_PACKAGES='{' '.join(PACKAGES)}'\n"
+    )
+    return f"{head}RACKPROOF_PARAMETER='{site.aws.root}/cluster/name'\n{_SCRIPT}"

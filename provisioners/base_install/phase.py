@@ -36,7 +36,11 @@ class BaseInstall:
     name: str = "base install"
 
     def observe(self, cluster: Cluster) -> Observation:
-        return observe(cluster)
+        seen = observe(cluster)
+        common = self.actions.get("common")
+        if isinstance(common, Common):
+            common.seen = seen
+        return seen
 
     def missing(self, site: Site, observation: Observation) -> list[Change]:
         return missing(site, observation)

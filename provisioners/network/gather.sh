@@ -5,8 +5,10 @@ section routes; ip -j route show
 section vlans; bridge -j vlan show
 section file; sha256sum < /etc/network/interfaces
 section carriers
-for n in /sys/class/net/*; do
-  echo "${n##*/} $(cat "$n/carrier" 2>/dev/null) $(cat "$n/speed" 2>/dev/null)"
-done
+for n in /sys/class/net/*; do  # the kernel refuses both on a port that is down
+  carrier= speed=
+  read -r carrier < "$n/carrier"
+  read -r speed < "$n/speed"
+  echo "${n##*/} ${carrier:-0} ${speed:-0}"
+done 2>/dev/null
 section corosync; systemctl is-active corosync 2>/dev/null
-section candidate; sha256sum < /var/lib/rackproof/network/interfaces.candidate 2>/dev/null

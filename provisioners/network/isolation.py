@@ -32,7 +32,7 @@ UNIT = "rackproof-heal-probes"
 TCP_PORTS = (22, 111, 3128, 3300, 5403, 6789, 6800, 6801, 6802, 6803, 8006, 8443, 9100, 9283)
 UDP_PORTS = (111, 123, 5404, 5405, 5406)
 
-_REMOTE = Path(__file__).parent / "remote" / "isolation.py"
+_REMOTE = (Path(__file__).parent / "remote" / "isolation.py").read_text(encoding="utf-8")
 _CLEAN = """\
 for ns in $(ip netns list | awk '/^rackproof-/{print $1}'); do ip netns del "$ns"; done
 for port in $(ls /sys/class/net | grep -E '^rp[0-9]+[at]$'); do ip link del "$port" 2>/dev/null; done
@@ -90,8 +90,7 @@ def probe(cluster: Cluster, nodes: Sequence[str] | None = None) -> dict[str, lis
 
     def attack(name: str) -> list[Isolation]:
         order = json.dumps(orders(site, names.index(name), ports))
-        program = _REMOTE.read_text(encoding="utf-8")
-        done = cluster.nodes[name].run("python3 - %s", order, data=program, timeout=RUN_S)
+        done = cluster.nodes[name].run("python3 - %s", order, data=_REMOTE, timeout=RUN_S)
         peer = names[1 - names.index(name)]
         return read_report(site, name, peer, done.stdout)
 

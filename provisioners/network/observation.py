@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cluster.cluster import Cluster
 
 GATHER_S = 120.0
-_SCRIPT = Path(__file__).with_name("gather.sh")
+_SCRIPT = Path(__file__).with_name("gather.sh").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def observe(cluster: Cluster) -> Observation:
     site = cluster.site
     markers = read_markers(cluster)
     installed = [n.name for n in site.nodes if markers[n.name] == "installed"]
-    answers = cluster.gather(_SCRIPT.read_text(encoding="utf-8"), installed, GATHER_S) if installed else {}
+    answers = cluster.gather(_SCRIPT, installed, GATHER_S) if installed else {}
     found: dict[str, NodeNetwork | Unreachable] = {}
     for node in site.nodes:
         answer = answers.get(node.name)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cluster.site import Site
-from provisioners.base_install.files import Material, managed
-from provisioners.base_install.missing import PACKAGES
+from provisioners.base_install.files import PACKAGES, Material, managed
 from provisioners.base_install.observation import Observation, Server
 from provisioners.base_install.system import (
     Clock,
