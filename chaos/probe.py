@@ -57,8 +57,13 @@ class Outage:
 
     @property
     def seconds(self) -> float:
-        """Length in seconds."""
+        """Length in seconds: the truth is at most this."""
         return self.end_s - self.start_s
+
+    @property
+    def least_s(self) -> float:
+        """The truth is at least this; 0 where stalls of the hosts themselves may explain it all."""
+        return max(0.0, self.seconds - self.resolution_s)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""Two network namespaces joined by a wire, made by the test and gone with it; needs root."""
+"""Three network namespaces, two hosts and a router between them, made by the test and gone with it; needs
+root.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +18,29 @@ from tests.chaos.world import FakeCluster, relocate
 
 @dataclass(frozen=True)
 class Wire:
-    """Namespaces `left` (192.0.2.1) and `right` (192.0.2.2); `cut` and `join` work on the wire between
-    them.
-    """
+    """Namespaces `left` and `right` with a router between them. `cut` stops the router from forwarding:
+    frames are lost, while links, routes and neighbours stay as they are."""
 
     left: str
     right: str
+    router: str
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        return {"left": "192.0.2.1", "right": "198.51.100.1"}
 
     def ip(self, where: str, *words: str) -> None:
         subprocess.run(["ip", "-n", where, *words], check=True, timeout=10, capture_output=True)
 
+    def forward(self, on: bool) -> None:
+        command = f"echo {int(on)} > /proc/sys/net/ipv4/ip_forward"
+        subprocess.run([*self.prefix(self.router), "sh", "-c", command], check=True, timeout=10)
+
     def cut(self) -> None:
-        self.ip(self.left, "link", "set", "wire", "down")
+        self.forward(False)
 
     def join(self) -> None:
-        self.ip(self.left, "link", "set", "wire", "up")
+        self.forward(True)
 
     def prefix(self, where: str) -> tuple[str, ...]:
         return ("ip", "netns", "exec", where)
@@ -41,17 +51,21 @@ def wire() -> Iterator[Wire]:
     if os.geteuid() != 0:
         pytest.skip("needs root: makes network namespaces")
     tag = uuid.uuid4().hex[:6]
-    made = Wire(f"rackproof-test-{tag}a", f"rackproof-test-{tag}b")
+    made = Wire(*(f"rackproof-test-{tag}{end}" for end in "abc"))
     try:
-        for name in (made.left, made.right):
+        for name in (made.left, made.right, made.router):
             subprocess.run(["ip", "netns", "add", name], check=True, timeout=10)
-        made.ip(made.left, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", made.right)
-        for name, address in ((made.left, "192.0.2.1"), (made.right, "192.0.2.2")):
-            made.ip(name, "address", "add", f"{address}/24", "dev", "wire")
+        for name, port, net in ((made.left, "left", "192.0.2"), (made.right, "right", "198.51.100")):
+            made.ip(name, "link", "add", "wire", "type", "veth", "peer", "name", port, "netns", made.router)
+            made.ip(made.router, "address", "add", f"{net}.254/24", "dev", port)
+            made.ip(made.router, "link", "set", port, "up")
+            made.ip(name, "address", "add", f"{net}.1/24", "dev", "wire")
             made.ip(name, "link", "set", "wire", "up")
+            made.ip(name, "route", "add", "default", "via", f"{net}.254")
+        made.join()
         yield made
     finally:
-        for name in (made.left, made.right):
+        for name in (made.left, made.right, made.router):
             subprocess.run(["ip", "netns", "delete", name], check=False, timeout=10)
 
 

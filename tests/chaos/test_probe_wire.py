@@ -14,8 +14,6 @@ from chaos.probe_hosts import AgentHost, LocalHost
 from cluster.errors import UnknownError
 from tests.chaos.conftest import Wire
 
-ADDRESSES = {"left": "192.0.2.1", "right": "192.0.2.2"}
-
 
 def mesh(wire: Wire, interval_s: float = 0.005) -> tuple[ProbeMesh, Mapping[str, LocalHost]]:
     hosts = {
@@ -24,7 +22,7 @@ def mesh(wire: Wire, interval_s: float = 0.005) -> tuple[ProbeMesh, Mapping[str,
     }
     agents: dict[str, AgentHost] = dict(hosts)
     probes = ProbeMesh(
-        None, paths_among(["left", "right"]), interval_s, 30, hosts=agents, addresses=ADDRESSES
+        None, paths_among(["left", "right"]), interval_s, 30, hosts=agents, addresses=wire.addresses
     )
     return probes, hosts
 
@@ -44,10 +42,9 @@ def test_a_known_cut_is_measured_in_both_directions(wire: Wire) -> None:
     report = probes.stop()
     assert report.unknown == {}
     for path in probes.paths:
-        (outage,) = [each for each in report.outages if each.path == str(path)]
-        assert joining - cut - 0.02 <= outage.seconds - outage.resolution_s / 2
-        # both sides may still queue for the neighbour's address when the wire is back
-        assert outage.seconds <= joined - begin + outage.resolution_s + 0.1
+        (outage,) = [each for each in report.outages if each.path == str(path) and each.least_s > 0]
+        assert joining - cut <= outage.seconds + 0.005
+        assert outage.seconds <= joined - begin + outage.resolution_s + 0.03
         assert begin - 0.05 < outage.start_s < cut + 0.05
         assert outage.ended
 
@@ -56,9 +53,9 @@ def test_a_sound_wire_has_no_outage_and_a_look_in_mid_run_says_so_too(wire: Wire
     probes, _ = mesh(wire)
     with probes:
         time.sleep(1.2)
-        assert probes.outages() == ()
+        assert [outage for outage in probes.outages() if outage.least_s > 0] == []
         assert min(q.judged for q in probes.report().quality.values()) > 50
-    assert probes.stop().certain() == ()
+    assert [outage for outage in probes.stop().certain() if outage.least_s > 0] == []
 
 
 def test_a_killed_agent_is_unknown_and_never_no_outage(wire: Wire) -> None:
@@ -83,7 +80,7 @@ def test_an_agent_that_stands_still_for_long_is_unknown(wire: Wire) -> None:
         os.kill(process.pid, signal.SIGCONT)
         time.sleep(0.6)
     report = probes.stop()
-    assert report.outages == ()
+    assert [outage for outage in report.outages if outage.least_s > 0] == []
     assert report.worst_stall_s >= 0.9
     with pytest.raises(UnknownError, match="stood still"):
         report.certain()
@@ -110,7 +107,7 @@ def test_an_agent_dies_by_itself_at_its_limit(wire: Wire) -> None:
         0.005,
         0.4,
         hosts={"left": host, "left2": LocalHost("left2", wire.prefix(wire.right))},
-        addresses={"left": "192.0.2.1", "left2": "192.0.2.2"},
+        addresses={"left": wire.addresses["left"], "left2": wire.addresses["right"]},
     )
     with probes:
         time.sleep(1.0)
