@@ -151,7 +151,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not runs_features(config) or config.option.chaos:
         return
-    # A flood of traffic can cost a cluster its quorum: what loads the network is left out with what breaks it.
+    # A flood of traffic can cost a cluster its quorum: what loads a network is left out with what breaks it.
     disturbing = ("drill", "rollback", "load")
     broken = [item for item in items if any(item.get_closest_marker(tag) for tag in disturbing)]
     if broken:
