@@ -10,6 +10,7 @@ error from the host itself for UDP.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -64,6 +65,17 @@ def who_has(mac: bytes, source: str, target: str) -> bytes:
         + bytes(6)
         + socket.inet_aton(target)
     )
+
+
+def enter(namespace: str) -> None:
+    """Moves this process into a named network namespace; sockets stay where they were opened."""
+    descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)  # os.setns exists from Python 3.12 on
+        if libc.setns(descriptor, _SETNS_NETWORK) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter the namespace {namespace}")
+    finally:
+        os.close(descriptor)
 
 
 def mac_of(device: str) -> bytes:
@@ -200,8 +212,7 @@ def main(argument: str) -> None:
     tries: list[Try] = []
     sources: dict[tuple[str, str], tuple[bytes, str]] = {}
     for probe in order["probes"]:
-        with open(f"/run/netns/{probe['namespace']}", "rb") as space:  # noqa: PTH123 - its descriptor is what counts
-            os.setns(space.fileno(), _SETNS_NETWORK)  # type: ignore[attr-defined]
+        enter(probe["namespace"])
         for device in probe["devices"]:
             sources[(probe["namespace"], device["name"])] = (mac_of(device["name"]), device["address"])
         tries += open_tries(probe, order["tcp"], order["udp"], found)
