@@ -156,10 +156,6 @@ def slot_id(serial: str) -> str:
     return f"slot-{serial}"
 
 
-def boot_index(drive: Drive) -> int:
-    return FIRST_BOOT_INDEX + drive.bay
-
-
 def command_line(rack: Rack, state: State, server: Server, physical: Physical) -> ET.Element:
     """The NVMe bays. Every bay has its slot and its medium; the device is there when its drive is in."""
     line = ET.Element(f"{{{QEMU}}}commandline")
@@ -187,7 +183,7 @@ def command_line(rack: Rack, state: State, server: Server, physical: Physical) -
                 "-device",
                 (
                     f"nvme,id={device_id(drive.serial)},drive={drive_id(drive.serial)},serial={drive.serial},"
-                    f"bus={slot_id(drive.serial)},bootindex={boot_index(drive)}"
+                    f"bus={slot_id(drive.serial)}"
                 ),
             )
     return line

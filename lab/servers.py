@@ -181,7 +181,6 @@ def set_drive(rack: Rack, state: State, name: str, serial: str, present: bool) -
             drive=domain.drive_id(serial),
             serial=serial,
             bus=domain.slot_id(serial),
-            bootindex=domain.boot_index(drive),
         )
     else:
         monitor(name, "device_del", id=domain.device_id(serial))
