@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 from lab.errors import LabError
 from lab.paths import State
 from lab.physical import Physical
-from lab.rack import PORTS, Drive, Rack, Server
+from lab.rack import PORTS, Rack, Server
 
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 ET.register_namespace("qemu", QEMU)
@@ -22,7 +22,6 @@ FIRMWARE = (
 )
 FIRST_SLOT = 0x14  # PCI slots 0x14.. carry the drive bays; libvirt numbers its own from 1
 FIRST_CHASSIS = 100
-FIRST_BOOT_INDEX = 100  # above what Redfish's boot order uses, so a CD with order 1 comes first
 SPEED_MBIT = {"p0": 200_000, "p1": 200_000, "m0": 1_000}
 TB_CACHE_MIB = 256
 CD_TARGET = "sda"

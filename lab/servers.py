@@ -164,7 +164,7 @@ def set_drive(rack: Rack, state: State, name: str, serial: str, present: bool) -
     Raises LabError for an unknown drive, DeadlineError when the running system does not let go of it in time.
     """
     server = rack.find(name)
-    drive = rack.drive(server, serial)
+    rack.drive(server, serial)  # refuses a serial that is not this server's
     with physical.change(state) as touched:
         if touched.in_bay(name, serial) == present:
             return
