@@ -110,16 +110,18 @@ def systemctl(words: list[str]) -> int:
         for timer in sorted(os.listdir(TIMERS)):
             print(f"{timer}.timer loaded active waiting")
         return 0
-    unit = words[-1]
-    timer = f"{TIMERS}/{unit.removesuffix('.timer')}"
+    units = [word for word in words[1:] if not word.startswith("-")]
+    timers = [f"{TIMERS}/{unit.removesuffix('.timer')}" for unit in units]
     if words[0] == "stop":
-        if os.path.exists(timer):
+        for timer in filter(os.path.exists, timers):
             os.unlink(timer)
         return 0
-    active = unit.endswith(".timer") and os.path.exists(timer)
+    active = [
+        unit.endswith(".timer") and os.path.exists(timer) for unit, timer in zip(units, timers, strict=True)
+    ]
     if "--quiet" not in words:
-        print("active" if active else "inactive")
-    return 0 if active else 3
+        print("\n".join("active" if each else "inactive" for each in active))
+    return 0 if any(active) else 3
 
 
 def systemd_run(words: list[str]) -> int:
