@@ -70,7 +70,9 @@ def test_every_bay_has_a_slot_of_its_own(hardware: Rack, state: State) -> None:
         assert len({port[key] for port in ports}) == 14
 
 
-def test_drives_stand_in_bay_order_and_leave_the_boot_order_to_the_firmware(hardware: Rack, state: State) -> None:
+def test_drives_stand_in_bay_order_and_leave_the_boot_order_to_the_firmware(
+    hardware: Rack, state: State
+) -> None:
     drives = [
         argument
         for argument in arguments(described(hardware, state, Physical()))
