@@ -93,12 +93,16 @@ class FakeNode:
             "/bin/sh", "-c", process.command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment
         )
         feeding = asyncio.create_task(_feed(process, child.stdin))
-        await asyncio.gather(
-            _pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr), return_exceptions=True
-        )
-        status = await child.wait()
-        feeding.cancel()
-        child._transport.close()  # else it is closed after its loop, with a complaint
+        try:
+            await asyncio.gather(
+                _pump(child.stdout, process.stdout),
+                _pump(child.stderr, process.stderr),
+                return_exceptions=True,
+            )
+            status = await child.wait()
+        finally:
+            feeding.cancel()
+            child._transport.close()  # kills it; else it is closed after its loop, with a complaint
         process.exit(status if status >= 0 else 128 - status)
 
 
