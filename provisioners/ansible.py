@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,15 +94,18 @@ def play(
         root = Path(folder)
         _write(root, "inventory/hosts.json", inventory(names, variables, host_variables or {}))
         _write(root, "project/play.yml", playbook(role, tasks_from, check))
-        runner = ansible_runner.run(
-            private_data_dir=folder,
-            playbook="play.yml",
-            envvars=_environment(root, cluster.ssh.config(names), len(names)),
-            settings={"job_timeout": deadline_s, "idle_timeout": deadline_s},
-            event_handler=watch.handle,
-            quiet=True,
-        )
+        with _signals_kept():
+            runner = ansible_runner.run(
+                private_data_dir=folder,
+                playbook="play.yml",
+                envvars=_environment(root, cluster.ssh.config(names), len(names)),
+                settings={"job_timeout": deadline_s, "idle_timeout": deadline_s},
+                event_handler=watch.handle,
+                quiet=True,
+            )
         status, rc = str(runner.status), runner.rc
+    if status == "canceled":
+        raise KeyboardInterrupt  # ansible-runner caught the signal that was meant for us
     if watch.unreachable:
         raise UnreachableError("; ".join(watch.unreachable))
     if watch.failed:
@@ -109,6 +115,18 @@ def play(
     if status != "successful":
         raise ProvisioningError(f"role {role} on {', '.join(names)}: ansible ended with {rc} ({status})")
     return watch.changed
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """ansible-runner sets handlers of its own for SIGINT and SIGTERM and never gives them back."""
+    main = threading.current_thread() is threading.main_thread()
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 def inventory(
