@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import os
 import re
 import tomllib
 import types
@@ -178,8 +179,12 @@ class Rack:
         raise LabError(f"{server.name} has no drive {serial!r}, expected one of {known}")
 
 
-def load(path: Path = DEFAULT) -> Rack:
-    """Read and check a rack file. Raises LabError naming file, key, value and what was expected."""
+def load(path: Path | None = None) -> Rack:
+    """Read and check a rack file: `path`, else `RACKPROOF_RACK`, else the one beside this module.
+
+    Raises LabError naming file, key, value and what was expected.
+    """
+    path = path or Path(os.environ.get("RACKPROOF_RACK") or DEFAULT)
     try:
         with path.open("rb") as source:
             table = tomllib.load(source)
