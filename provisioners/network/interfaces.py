@@ -123,7 +123,7 @@ def _bridge(site: Site) -> list[str]:
         "\tbridge-fd 0",
         "\tbridge-vlan-aware yes",
         f"\tbridge-vids {vids}",
-        _mtu(site),
+        # No mtu: a bridge takes that of its ports, and ifreload counts a line here as a mistake.
         f"\tpre-up ip link show {name} >/dev/null 2>&1 || {{ {made}; }}",
         "\tipv6-addrgen off",
         "#guest networks only: never the host network",
