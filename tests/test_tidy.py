@@ -113,6 +113,7 @@ IMPORTED_AS = {
     "dnspython": "dns",
     "import-linter": "",
     "libvirt-python": "libvirt",
+    "pyyaml": "yaml",
     "mypy": "",
     "pytest-testinfra": "testinfra",
     "pytest-timeout": "",
