@@ -69,7 +69,7 @@ def test_lacp(site: Site) -> None:
     for line in ("bond-mode 802.3ad", "bond-lacp-rate fast", "bond-xmit-hash-policy layer3+4", "mtu 9000"):
         assert line in found["bond0"]
     assert "mtu 9000" in found["nic0"] and "mtu 9000" in found["bond0.6"]
-    assert not any(line.startswith("mtu") for line in found["vmbr0"])  # it inherits; ifreload refuses a line
+    assert not any(line.startswith("mtu") for line in found["vmbr0"]), "a bridge inherits it"
     assert "bond-lacp-rate fast" not in stanzas(render(site, site.node("node1")))["bond0"]
 
 
