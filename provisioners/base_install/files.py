@@ -62,6 +62,7 @@ def managed(site: Site, node: NodeSpec, material: Material) -> tuple[ManagedFile
         ManagedFile("/etc/hosts", hosts(site)),
         ManagedFile("/etc/resolv.conf", resolver(site)),
         ManagedFile("/etc/chrony/chrony.conf", chrony(site), service="chrony"),
+        ManagedFile("/etc/modules-load.d/rackproof.conf", MODULES),
         ManagedFile(SSHD_PATH, SSHD, service="ssh"),
         ManagedFile(KEYS_PATH, authorized_keys(material), mode=0o600),
         ManagedFile(ENTERPRISE_PATH, repository(site, "enterprise")),
@@ -95,6 +96,9 @@ def chrony(site: Site) -> str:
         "maxupdateskew 100.0\nrtcsync\nmakestep 1 3\n"
     )
 
+
+# Loaded before the network comes up: ifupdown2 has been seen to miss what came late.
+MODULES = "bonding\n8021q\nbridge\n"
 
 SSHD = """\
 # Nobody enters with a password; root enters with a key, which Proxmox VE needs between its nodes.

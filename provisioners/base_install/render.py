@@ -148,6 +148,7 @@ _FOLDERS = {
     "/root/.aws": 0o700,
     "/etc/ssh/sshd_config.d": 0o755,
     "/usr/local/share/ca-certificates": 0o755,
+    "/etc/modules-load.d": 0o755,
 }
 
 _SCRIPT = """\
@@ -172,7 +173,7 @@ base64 -d <<'END' | tar -x -p --no-same-owner -C "$root"
 sync
 if [ "$root" = / ]; then
   hostname "$(cat /etc/hostname)"
-  modprobe -a 8021q bonding 2>/dev/null || true
+  modprobe -a bonding 8021q bridge 2>/dev/null || true
   # It does not wait for the network and may have read its old configuration already.
   systemctl --no-block try-restart chrony.service || true
 fi

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FOLDER = "/var/lib/rackproof/network"
 SAVED = "/var/lib/rackproof/saved/phase2/interfaces"  # as it stood before phase 2 first touched the node
 UNIT = "rackproof-heal-network"
-REVERT_S = 90.0  # ifupdown2 needs up to 50 s on an emulated CPU
+REVERT_S = 120.0  # three nodes at once on two emulated CPUs needed 60 s
 RESTORE_S = 120.0  # for the restoring itself, after the switch has fired
 _APPLY = "rackproof-network-apply"
 
@@ -72,6 +72,7 @@ class Network:
         names = list(dict.fromkeys(change.node for change in changes))
         texts = {name: render(cluster.site, cluster.site.node(name)) for name in names}
         variables = {name: {"node_interfaces": text} for name, text in texts.items()}
+        raise_all(cluster.each(lambda name: cluster.nodes[name].run(f"mkdir -p -m 700 {FOLDER}"), names))
         play(cluster, "network", names, {}, progress, host_variables=variables)
         if not _clustered(cluster):
             raise_all(cluster.each(lambda name: push(cluster, name, texts[name], progress), names))

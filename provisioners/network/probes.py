@@ -138,8 +138,18 @@ def in_force(cluster: Cluster) -> dict[str, list[str]]:
             raise UnknownError(
                 f"{name}: ifquery --check gave no report: {text.strip()[-200:] or 'no output'}"
             )
-        found[name] = [" ".join(line.split()) for line in text.splitlines() if "[fail]" in line]
+        found[name] = failed_checks(text)
     return found
+
+
+def failed_checks(report: str) -> list[str]:
+    """What `ifquery --check` calls [fail], but for one mistake of its own.
+
+    ifupdown2 3.0 expects PVID 1 on every bridge port and does not heed `bridge-allow-untagged no`
+    (addons/bridge.py, query of bridge ports); that the trunk has no PVID is a scenario of its own.
+    """
+    failed = [" ".join(line.split()) for line in report.splitlines() if "[fail]" in line]
+    return [line for line in failed if "(bridge pvid error)" not in line]
 
 
 def throughput(

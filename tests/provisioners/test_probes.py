@@ -8,7 +8,7 @@ import pytest
 
 from cluster.errors import UnknownError
 from provisioners.network.observation import parse, port_vlans
-from provisioners.network.probes import read_arping, read_iperf, read_ping
+from provisioners.network.probes import failed_checks, read_arping, read_iperf, read_ping
 
 PING = """PING 10.6.0.12 (10.6.0.12) from 10.6.0.11 : 1472(1500) bytes of data.
 
@@ -45,6 +45,25 @@ def test_throughput() -> None:
     for text, why in (('{"error": "unable to connect to server"}', "unable to connect"), ("", "no output")):
         with pytest.raises(UnknownError, match=why):
             read_iperf("node1", "node2", 8, text)
+
+
+CHECK = """auto bond0
+iface bond0 inet manual                            (bridge pvid error) [fail]
+\tbond-slaves nic0 nic1                                       [pass]
+\tbond-mode active-backup                                     [{mode}]
+auto bond0.6
+iface bond0.6 inet static                                           [{address}]
+"""
+
+
+def test_what_runs_against_what_is_on_file() -> None:
+    assert read_check("node1", CHECK.format(mode="pass", address="pass"), "bond0") == []
+    failed = read_check("node1", CHECK.format(mode="fail", address="fail"), "bond0")
+    assert failed == ["bond-mode active-backup [fail]", "iface bond0.6 inet static [fail]"]
+    assert read_check("node1", CHECK.format(mode="pass", address="pass"), "bond1") != []
+    for text in ("", "error: cannot read interfaces\n"):
+        with pytest.raises(UnknownError, match="node1: ifquery --check gave no report"):
+            read_check("node1", text, "bond0")
 
 
 def test_vlan_ranges() -> None:
@@ -125,3 +144,13 @@ def test_lacp_is_redundant_only_with_all_ports_and_a_partner(
 def test_a_node_without_any_of_our_network() -> None:
     seen = parse("node1", {"links": "[]"}, "bond0")
     assert seen.bond is None and seen.bridges == () and seen.file == ""
+
+
+def test_what_ifquery_gets_wrong_itself_is_no_finding_and_the_rest_is() -> None:
+    report = (
+        "iface bond0 inet manual (bridge pvid error)                 [fail]\n"
+        "\tbond-mode active-backup                                   [pass]\n"
+        "iface bond0.6 inet static                                   [fail]\n"
+        "\taddress 10.6.0.11/24                                      [fail]\n"
+    )
+    assert failed_checks(report) == ["iface bond0.6 inet static [fail]", "address 10.6.0.11/24 [fail]"]
