@@ -85,7 +85,7 @@ class Phases:
         """Undoes what phase `number` changed, from the configuration saved before it first touched a node."""
         if number not in PHASES:
             raise RefusedError(f"--rollback {number}: expected one of {', '.join(map(str, PHASES))}")
-        rollback(PHASES[number], self.cluster, progress=say)
+        rollback(PHASES[number], self.cluster, progress=say, record=self._record, wipe=self.mode.wipe)
 
     def keep_secrets(self) -> None:
         """Teaches the record every secret of the parameter tree, so that none is ever written."""
