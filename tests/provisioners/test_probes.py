@@ -47,25 +47,6 @@ def test_throughput() -> None:
             read_iperf("node1", "node2", 8, text)
 
 
-CHECK = """auto bond0
-iface bond0 inet manual                            (bridge pvid error) [fail]
-\tbond-slaves nic0 nic1                                       [pass]
-\tbond-mode active-backup                                     [{mode}]
-auto bond0.6
-iface bond0.6 inet static                                           [{address}]
-"""
-
-
-def test_what_runs_against_what_is_on_file() -> None:
-    assert read_check("node1", CHECK.format(mode="pass", address="pass"), "bond0") == []
-    failed = read_check("node1", CHECK.format(mode="fail", address="fail"), "bond0")
-    assert failed == ["bond-mode active-backup [fail]", "iface bond0.6 inet static [fail]"]
-    assert read_check("node1", CHECK.format(mode="pass", address="pass"), "bond1") != []
-    for text in ("", "error: cannot read interfaces\n"):
-        with pytest.raises(UnknownError, match="node1: ifquery --check gave no report"):
-            read_check("node1", text, "bond0")
-
-
 def test_vlan_ranges() -> None:
     rows = [{"vlan": 1, "flags": ["PVID", "Egress Untagged"]}, {"vlan": 2, "vlanEnd": 5}]
     found = port_vlans("bond0", rows)
