@@ -62,6 +62,8 @@ def variables(site: Site, node: NodeSpec, material: Material, system: System | N
         "node_clock_deaf": system is not None and not system.clock.sources,
         "node_name": node.name,
         "node_timezone": site.timezone,
+        "node_rename": system is None or system.hostname != node.name,
+        "node_rezone": system is None or system.timezone != site.timezone.removeprefix("Etc/"),
         # Runs and follows nobody: it has read another configuration than the one on file.
         "node_restart": ["chrony"] if system is not None and not system.clock.sources else [],
     }

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 from cluster import deadman
 from cluster.errors import UnknownError
 from provisioners.each import raise_all
+from provisioners.network.interfaces import host_interface
 
 if TYPE_CHECKING:
     from cluster.cluster import Cluster
     from cluster.site import Site
+    from cluster.site_models import Network
 
 WINDOW_S = 4.0  # ARP gives up after 3 s
 RUN_S = 120.0
@@ -71,6 +73,15 @@ class Isolation:
         return {"icmp", "tcp/22"} <= plain and any(r.device.startswith("trk") for r in self.controls)
 
 
+@dataclass(frozen=True)
+class Hosts:
+    """What is tried: TCP and UDP ports, and each host's MAC address by its address in the host network."""
+
+    tcp: tuple[int, ...]
+    udp: tuple[int, ...]
+    macs: Mapping[str, str]
+
+
 def probe(cluster: Cluster, nodes: Sequence[str] | None = None) -> dict[str, list[Isolation]]:
     """Probes every guest network from two nodes (the first two, or `nodes`) at once; findings by network
     name.
@@ -82,14 +93,14 @@ def probe(cluster: Cluster, nodes: Sequence[str] | None = None) -> dict[str, lis
     names = list(nodes) if nodes is not None else [node.name for node in site.nodes[:2]]
     if len(names) != 2:
         raise UnknownError(f"a probe of guest isolation needs two nodes, not {len(names)}")
-    ports = _listening(cluster)
+    hosts = _hosts(cluster)
 
     def set_up(name: str) -> None:
         deadman.arm(cluster.nodes[name], UNIT, CLEAN_S, _CLEAN)
-        cluster.nodes[name].run(_CLEAN + setup_script(site, names.index(name)), timeout=RUN_S)
+        cluster.nodes[name].run(_CLEAN + setup_script(site, names.index(name), hosts.macs), timeout=RUN_S)
 
     def attack(name: str) -> list[Isolation]:
-        order = json.dumps(orders(site, names.index(name), ports))
+        order = json.dumps(orders(site, names.index(name), hosts))
         done = cluster.nodes[name].run("python3 - %s", order, data=_REMOTE, timeout=RUN_S)
         peer = names[1 - names.index(name)]
         return read_report(site, name, peer, done.stdout)
@@ -110,18 +121,27 @@ def probe(cluster: Cluster, nodes: Sequence[str] | None = None) -> dict[str, lis
     return found
 
 
-def _listening(cluster: Cluster) -> tuple[list[int], list[int]]:
-    """TCP and UDP ports to try: the plan's, and every one that a node listens on now."""
-    seen = raise_all(cluster.gather("section tcp; ss -H -t -l -n\nsection udp; ss -H -u -l -n", timeout=30))
+def _hosts(cluster: Cluster) -> Hosts:
+    """Ports to try (the plan's, and every one that a node listens on now), and the hosts' MAC addresses."""
+    device = host_interface(cluster.site)
+    script = (
+        "section tcp; ss -H -t -l -n\nsection udp; ss -H -u -l -n\n"
+        f"section mac; cat /sys/class/net/{device}/address"
+    )
+    seen = raise_all(cluster.gather(script, timeout=60))
     tcp, udp = set(TCP_PORTS), set(UDP_PORTS)
-    for sections in seen.values():
+    macs: dict[str, str] = {}
+    for name, sections in seen.items():
+        macs[str(cluster.site.node(name).address)] = sections.get("mac", "").strip()
         for kind, ports in (("tcp", tcp), ("udp", udp)):
             for line in sections.get(kind, "").splitlines():
                 words = line.split()
                 last = words[3].rpartition(":")[2] if len(words) > 3 else ""
                 if last.isdigit() and not words[3].startswith(("127.", "[::1]")):
                     ports.add(int(last))
-    return sorted(tcp), sorted(udp)
+    if not all(macs.values()):
+        raise UnknownError(f"a node has no {device}: it has no place in the host network that could be tried")
+    return Hosts(tuple(sorted(tcp)), tuple(sorted(udp)), macs)
 
 
 def guest_address(network: IPv4Network, index: int) -> IPv4Address:
@@ -144,7 +164,7 @@ def _devices(site: Site, vid: int) -> list[str]:
     return [f"acc.{host}", "trk", f"trk.{host}", f"trk.{vid}.{host}"]
 
 
-def setup_script(site: Site, index: int) -> str:
+def setup_script(site: Site, index: int, macs: Mapping[str, str]) -> str:
     """Shell that sets up the probes of one node (0 or 1), all networks."""
     host = site.host_network
     mtu = site.bond.mtu
@@ -163,10 +183,9 @@ def setup_script(site: Site, index: int) -> str:
         vlans += [f"vlan del dev rp{vid}a vid 1", f"vlan del dev rp{vid}t vid 1"]
         vlans += [f"vlan add dev rp{vid}a vid {vid} pvid untagged", f"vlan add dev rp{vid}t vid 1-4094"]
         inside.append(
-            f"ip -n {space} -batch - <<'END'\n" + "\n".join(_inside(site, vid, network, index)) + "\nEND"
-        )
-        inside.append(
-            f"ip netns exec {space} sysctl -q -w net.ipv4.conf.all.rp_filter=0 >/dev/null 2>&1 || true"
+            f"ip -n {space} -batch - <<'END'\n"
+            + "\n".join(_inside(site, vid, network, index, macs))
+            + "\nEND"
         )
     spaces = " ".join(f"rackproof-v{n.id}" for n in site.guest_networks.values())
     return (
@@ -184,7 +203,7 @@ def setup_script(site: Site, index: int) -> str:
     )
 
 
-def _inside(site: Site, vid: int, network: Any, index: int) -> list[str]:
+def _inside(site: Site, vid: int, network: Network, index: int, macs: Mapping[str, str]) -> list[str]:
     """What `ip -batch` does in one namespace."""
     host = site.host_network
     devices = _devices(site, vid)
@@ -206,12 +225,17 @@ def _inside(site: Site, vid: int, network: Any, index: int) -> list[str]:
         lines.append(f"address add {address}/{host.subnet.prefixlen} dev {device}")
     via = f"via {network.gateway} " if network.gateway else ""
     lines.append(f"route add {host.subnet} {via}dev acc metric 900")
+    # An intruder need not ask for the hosts' MAC addresses: frames go to them whether or not ARP is answered.
+    reaching = [*devices, f"trk.{vid}", *([] if via else ["acc"])]
+    lines += [
+        f"neigh add {a} lladdr {m} dev {device} nud permanent" for device in reaching for a, m in macs.items()
+    ]
     return lines
 
 
-def orders(site: Site, index: int, ports: tuple[list[int], list[int]]) -> dict[str, Any]:
+def orders(site: Site, index: int, hosts: Hosts) -> dict[str, Any]:
     """What the program on one node is told."""
-    hosts = [str(node.address) for node in site.nodes]
+    targets = list(hosts.macs)
     probes = []
     for network in site.guest_networks.values():
         vid = network.id
@@ -220,13 +244,13 @@ def orders(site: Site, index: int, ports: tuple[list[int], list[int]]) -> dict[s
         mine = guest_address(network.subnet, index)
         peer = str(guest_address(network.subnet, 1 - index))
         devices: list[dict[str, Any]] = [
-            {"name": "acc", "address": str(mine), "controls": [peer], "targets": hosts},
-            {"name": f"trk.{vid}", "address": str(mine - 2), "controls": [peer], "targets": hosts},
+            {"name": "acc", "address": str(mine), "controls": [peer], "targets": targets},
+            {"name": f"trk.{vid}", "address": str(mine - 2), "controls": [peer], "targets": targets},
         ]
         for device, address in zip(_devices(site, vid), host_addresses(site, index), strict=True):
-            devices.append({"name": device, "address": str(address), "controls": [], "targets": hosts})
+            devices.append({"name": device, "address": str(address), "controls": [], "targets": targets})
         probes.append({"namespace": f"rackproof-v{vid}", "devices": devices})
-    return {"window_s": WINDOW_S, "probes": probes, "tcp": ports[0], "udp": ports[1]}
+    return {"window_s": WINDOW_S, "probes": probes, "tcp": hosts.tcp, "udp": hosts.udp}
 
 
 def read_report(site: Site, node: str, peer: str, text: str) -> list[Isolation]:
