@@ -80,7 +80,7 @@ def journal_path(site: Site) -> Path:
     """Where a site's journal lies: outside any checkout, since it is about the cluster and not about the
     code.
     """
-    named = os.environ.get("RACKPROOF_STATE")
+    named = os.environ.get("RACKPROOF_JOURNALS")
     state = Path(named) if named else _state_home() / "rackproof"
     return state / f"{site.name}.journal"
 

@@ -9,6 +9,7 @@ absence of outages.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ from chaos.probe_hosts import AgentHost, LocalHost, Logs, NodeHost, local_addres
 from cluster.errors import RackproofError, UnknownError
 
 CONTROLLER = "controller"
-PORT = 47010
+PORTS = range(21000, 30000)  # below those that kernels hand out; drawn, so that two harnesses do not meet
 READY_ARRIVALS = 20
 READY_S = 30.0
 MAX_STALL_SHARE = 0.2  # a host that stands still for longer cannot judge anybody
+_UPTIME_NS = 10_000_000  # /proc/uptime counts hundredths
 _T = TypeVar("_T")
 
 
@@ -126,7 +128,7 @@ class ProbeMesh:
         interval_s: float = 0.01,
         limit_s: float = 900.0,
         *,
-        port: int = PORT,
+        port: int | None = None,
         hosts: Mapping[str, AgentHost] | None = None,
         addresses: Mapping[str, str] | None = None,
     ) -> None:
@@ -137,13 +139,14 @@ class ProbeMesh:
             raise ValueError(f"interval_s = {interval_s}: expected 0.001 to 1")
         self.interval_s = interval_s
         self.limit_s = limit_s
-        self.port = port
         self.session = secrets.randbits(31)
+        self.port = port or PORTS[self.session % len(PORTS)]
         names = sorted({name for path in self.paths for name in (path.source, path.target)})
         self._hosts = dict(hosts) if hosts is not None else _hosts(cluster, names, self.session)
         self._addresses = dict(addresses) if addresses is not None else _addresses(cluster, names)
         self._clocks: dict[str, tuple[int, int]] = {}
         self._broken: dict[str, str] = {}
+        self._since_s = 0.0
         self._final: ProbeReport | None = None
 
     def start(self) -> None:
@@ -160,13 +163,14 @@ class ProbeMesh:
             raise
         deaf = sorted(name for name, seen in ready.items() if not seen)
         if deaf:
-            why = "; ".join(self._silent())
+            why = self._silent()
             self._quietly(lambda host: host.stop())
             self._quietly(lambda host: host.clear())
             raise UnknownError(
-                f"the probes did not start: within {READY_S:g} s no traffic on all paths to {', '.join(deaf)}"
-                + (f" (nothing on {why})" if why else "")
+                f"the probes did not start: within {READY_S:g} s no traffic on all paths to"
+                f" {', '.join(deaf)}: {why}"
             )
+        self._since_s = time.monotonic()
 
     def report(self) -> ProbeReport:
         """What was seen so far; while the probes run it does not cover about the last second."""
@@ -220,6 +224,7 @@ class ProbeMesh:
         found: list[Outage] = []
         quality: dict[str, Quality] = {}
         unknown: dict[str, str] = {}
+        clocks = self._place(logs)
         for number, path in enumerate(self.paths):
             why = broken.get(path.source) or broken.get(path.target)
             if why is not None:
@@ -234,20 +239,46 @@ class ProbeMesh:
             why = _untrustworthy(record)
             if why is not None:
                 unknown[str(path)] = why
-            shift = self._shift(path.source, source)
-            found.extend(_outage(str(path), gap, shift) for gap in record.gaps)
+            shift, blur = clocks.get(path.source, (0, 0))
+            outages = [_outage(str(path), gap, shift) for gap in record.gaps]
+            # what ended before all was ready is of the starting, which burdens the hosts
+            found.extend(outage for outage in outages if outage.end_s > self._since_s - blur / 1e9)
         return ProbeReport(
             outages=tuple(sorted(found, key=lambda outage: (outage.start_s, outage.path))),
             quality=quality,
             unknown=unknown,
             interval_s=self.interval_s,
-            placement_s=max((blur for _, blur in self._clocks.values()), default=0) / 1e9 + 0.01,
+            placement_s=max((blur for _, blur in clocks.values()), default=0) / 1e9,
         )
 
-    def _shift(self, name: str, logs: Logs) -> int:
-        """What to add to a host's monotonic stamps to place them on the controller's clock."""
-        ahead, _ = self._clocks.get(name, (logs.boot_ns, 0))
-        return logs.boot_ns - ahead
+    def _place(self, logs: Mapping[str, Logs]) -> dict[str, tuple[int, int]]:
+        """Each host: what to add to its stamps to place them on the controller's clock, and by how much
+        that may err.
+
+        Where datagrams went both ways between host and controller, the quickest of each way tell (as NTP
+        does); else half a round trip of a command.
+        """
+        placed: dict[str, tuple[int, int]] = {}
+        for name, known in logs.items():
+            ahead, blur = self._clocks.get(name, (known.boot_ns, 0))
+            placed[name] = (known.boot_ns - ahead, blur + _UPTIME_NS)
+            away, back = Path(CONTROLLER, name), Path(name, CONTROLLER)
+            if away in self.paths and back in self.paths and CONTROLLER in logs:
+                there = self._quickest(logs[CONTROLLER], known, self.paths.index(away))
+                here = self._quickest(known, logs[CONTROLLER], self.paths.index(back))
+                if there is not None and here is not None:
+                    placed[name] = ((here - there) // 2, (here + there) // 2)
+        if CONTROLLER in placed:
+            placed[CONTROLLER] = (0, 0)
+        return placed
+
+    def _quickest(self, source: Logs, target: Logs, number: int) -> int | None:
+        ways = [
+            target.ticks[tick] - source.ticks[sequence]
+            for sequence, tick in target.arrivals.get(number, ())
+            if sequence < len(source.ticks) and tick < len(target.ticks)
+        ]
+        return min(ways, default=None)
 
     def _logs(self) -> tuple[dict[str, Logs], dict[str, str]]:
         logs: dict[str, Logs] = {}
@@ -261,13 +292,15 @@ class ProbeMesh:
                     broken[name] = f"the record of the probe on {name} is not to be had: {error}"
         return logs, broken
 
-    def _silent(self) -> list[str]:
-        logs, _ = self._logs()
-        return [
-            str(path)
-            for number, path in enumerate(self.paths)
-            if path.target in logs and not logs[path.target].arrivals.get(number)
+    def _silent(self) -> str:
+        """Why a start has failed: what the agents say, or else the paths on which nothing came."""
+        logs, broken = self._logs()
+        if broken:
+            return "; ".join(broken.values())
+        nothing = [
+            str(path) for number, path in enumerate(self.paths) if not logs[path.target].arrivals.get(number)
         ]
+        return f"nothing came on {', '.join(nothing)}" if nothing else "too little came"
 
     def _each(self, action: Callable[[str, AgentHost], _T]) -> dict[str, _T]:
         with ThreadPoolExecutor(len(self._hosts)) as pool:

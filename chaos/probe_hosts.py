@@ -27,7 +27,16 @@ FOLDER = "/run/rackproof"
 _SOURCE = Path(probe_agent.__file__)
 _READ_S = 60.0
 _STOP_S = 10.0
-_FILES = ("started", "ticks.bin", "arrivals.bin", "done", "state")  # ticks before arrivals: see `Logs`
+_CLOCK_TRIES = 4
+_CLOCK_GOOD_NS = 20_000_000
+_FILES = (
+    "started",
+    "ticks.bin",
+    "arrivals.bin",
+    "done",
+    "state",
+    "errors",
+)  # ticks before arrivals: see `Logs`
 
 
 @dataclass(frozen=True)
@@ -86,15 +95,17 @@ class NodeHost:
         script = (
             "umask 077; mkdir -p %s && cd %s && head -c %s > agent.py && cat > config.json && "
             "systemd-run --quiet --collect --unit=%s --property=RuntimeMaxSec=%s --property=TimeoutStopSec=5 "
-            "--property=WorkingDirectory=%s python3 -I -S agent.py config.json ."
+            "--property=WorkingDirectory=%s --property=StandardError=file:%s "
+            "python3 -I -S agent.py config.json ."
         )
-        words = (self._folder, self._folder, str(len(source.encode())), self._unit, str(limit), self._folder)
+        place = self._folder
+        words = (place, place, str(len(source.encode())), self._unit, str(limit), place, f"{place}/errors")
         self._node.run(script, *words, data=source + json.dumps(config), timeout=60)
 
     def wait_ready(self, seconds: float) -> bool:
-        script = "n=0; until [ -e %s/ready ]; do n=$((n+1)); [ $n -le %s ] || exit 1; sleep 0.2; done"
+        script = "n=0; until [ -e %s/ready ]; do n=$((n+1)); [ $n -le %s ] || exit 1; sleep 0.5; done"
         done = self._node.run(
-            script, self._folder, str(max(1, round(seconds * 5))), check=False, timeout=seconds * 2 + 10
+            script, self._folder, str(max(1, round(seconds * 2))), check=False, timeout=seconds * 2 + 10
         )
         return done.ok
 
@@ -125,7 +136,7 @@ class NodeHost:
 
     def clock(self) -> tuple[int, int]:
         best: tuple[int, int] | None = None
-        for _ in range(3):
+        for _ in range(_CLOCK_TRIES):
             before = time.monotonic_ns()
             text = self._node.run("cat /proc/uptime").stdout
             after = time.monotonic_ns()
@@ -133,6 +144,8 @@ class NodeHost:
             half = (after - before) // 2
             if best is None or half < best[1]:
                 best = (remote - before - half, half)
+            if half < _CLOCK_GOOD_NS:
+                break
         assert best is not None
         return best
 
@@ -153,9 +166,14 @@ class LocalHost:
         (self._folder / "config.json").write_text(json.dumps(config), encoding="ascii")
         line = [*self._prefix, sys.executable, "-I", "-S", str(_SOURCE)]
         line += [str(self._folder / "config.json"), str(self._folder)]
-        self._process = subprocess.Popen(
-            line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-        )
+        with (self._folder / "errors").open("wb") as errors:
+            self._process = subprocess.Popen(
+                line,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
 
     def wait_ready(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -231,7 +249,9 @@ def _unpack(files: Mapping[str, bytes], where: str) -> Logs:
     for _, path, sequence, _, tick in _records(probe_agent.ARRIVAL, files.get("arrivals.bin", b"")):
         arrivals.setdefault(path, []).append((sequence, tick))
     if "started" not in files:
-        raise UnknownError(f"{where}: the probe has no record: it did not start, or its time limit was over")
+        said = files.get("errors", b"").decode("utf-8", "replace").strip().splitlines()
+        why = said[-1] if said else "it did not start, or its time limit was over"
+        raise UnknownError(f"{where}: the probe has no record: {why}")
     started = json.loads(files["started"])
     done = json.loads(files.get("done", b"{}") or b"{}")
     ended = done.get("how")

@@ -72,5 +72,5 @@ def wire() -> Iterator[Wire]:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     relocate(monkeypatch, tmp_path / "run")
-    monkeypatch.setenv("RACKPROOF_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("RACKPROOF_JOURNALS", str(tmp_path / "state"))
     return FakeCluster(tmp_path / "world")

@@ -43,7 +43,7 @@ def test_it_runs_as_a_program() -> None:
 def test_heal_says_when_nothing_is_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("RACKPROOF_STATE", str(tmp_path))
+    monkeypatch.setenv("RACKPROOF_JOURNALS", str(tmp_path))
     assert command.main(["heal", "--site", SITE]) == 0
     assert "nothing is broken" in capsys.readouterr().out
 
@@ -71,7 +71,7 @@ def test_heal_heals_what_the_journal_names(
 def test_forget_drops_what_is_named_and_says_that_it_was_not_healed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("RACKPROOF_STATE", str(tmp_path))
+    monkeypatch.setenv("RACKPROOF_JOURNALS", str(tmp_path))
     journal = Journal(tmp_path / "lab.journal")
     journal.begin(Breakable(folder="/x"))
     assert command.main(["heal", "--site", SITE, "--forget"]) == 0

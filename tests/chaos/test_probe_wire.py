@@ -117,3 +117,20 @@ def test_an_agent_dies_by_itself_at_its_limit(wire: Wire) -> None:
         assert not host._folder.exists()
     with pytest.raises(UnknownError, match="time limit was over"):
         probes.outages()
+
+
+def test_an_agent_that_cannot_start_says_why(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaos.probe.READY_S", 2.0)
+    probes, _ = mesh(wire)
+    probes.port = 70_000
+    with pytest.raises(UnknownError, match="port must be 0-65535"):
+        probes.start()
+
+
+def test_two_meshes_do_not_meet(wire: Wire) -> None:
+    one, _ = mesh(wire)
+    other, _ = mesh(wire)
+    with one, other:
+        time.sleep(0.8)
+    assert one.stop().unknown == other.stop().unknown == {}
+    assert one.port != other.port or one.session != other.session
