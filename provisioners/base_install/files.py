@@ -20,6 +20,7 @@ SSHD_PATH = (
 )
 ENTERPRISE_PATH = "/etc/apt/sources.list.d/pve-enterprise.sources"
 COMMUNITY_PATH = "/etc/apt/sources.list.d/proxmox.sources"
+CEPH_PATH = "/etc/apt/sources.list.d/ceph.sources"
 KEYS_PATH = "/root/.ssh/authorized_keys"
 AWS_PATH = "/root/.aws/config"
 READER_PATH = "/usr/local/sbin/node-parameter"
@@ -28,6 +29,7 @@ PACKAGES = ("chrony", "curl", "ifupdown2", "iperf3", "iputils-arping", "openssh-
 
 _KEYRING = "/usr/share/keyrings/proxmox-archive-keyring.gpg"
 _SUITES = {"8": "bookworm", "9": "trixie"}  # Debian release under each major release of Proxmox VE
+_CEPH = {"8": "reef", "9": "squid"}  # the release that is offered first
 _READER = Path(__file__).with_name("node-parameter").read_text(encoding="utf-8")
 
 
@@ -67,6 +69,7 @@ def managed(site: Site, node: NodeSpec, material: Material) -> tuple[ManagedFile
         ManagedFile(KEYS_PATH, authorized_keys(material), mode=0o600),
         ManagedFile(ENTERPRISE_PATH, repository(site, "enterprise")),
         ManagedFile(COMMUNITY_PATH, repository(site, "no-subscription")),
+        ManagedFile(CEPH_PATH, ceph_repository(site)),
         ManagedFile(AWS_PATH, aws_config(site), mode=0o600),
         ManagedFile(READER_PATH, _READER, mode=0o755),
     ]
@@ -131,6 +134,19 @@ def repository(site: Site, kind: str) -> str:
         f"Signed-By: {_KEYRING}\n"
     )
     return text if kind == site.install.repository else f"{text}Enabled: no\n"
+
+
+def ceph_repository(site: Site) -> str:
+    """Ceph's source follows the subscription too: the installer leaves the enterprise one enabled, and without
+    a subscription every `apt update` fails on it.
+    """
+    release = site.ceph.release if site.ceph is not None else _CEPH[site.install.release.split(".")[0]]
+    paid = site.install.repository == "enterprise"
+    host = "https://enterprise.proxmox.com" if paid else "http://download.proxmox.com"
+    return (
+        f"Types: deb\nURIs: {host}/debian/ceph-{release}\nSuites: {suite(site)}\n"
+        f"Components: {site.install.repository}\nSigned-By: {_KEYRING}\n"
+    )
 
 
 def aws_config(site: Site) -> str:

@@ -148,5 +148,7 @@ def test_the_repository_that_is_not_ordered_is_disabled_not_deleted(site: Site, 
         (site.model_copy(update={"install": install}), "pve-enterprise"),
     ):
         for file in managed(order, order.nodes[0], material):
-            if file.path.endswith(".sources"):
+            if "/ceph" in file.path:
+                assert f"Components: {order.install.repository}" in file.content
+            elif file.path.endswith(".sources"):
                 assert ("Enabled: no" not in file.content) == (f"/{wanted}.sources" in file.path)
