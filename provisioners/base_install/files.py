@@ -137,7 +137,7 @@ def repository(site: Site, kind: str) -> str:
 
 
 def ceph_repository(site: Site) -> str:
-    """Ceph's source follows the subscription too: the installer leaves the enterprise one enabled, and without
+    """Ceph's source follows the subscription too: the installer leaves the enterprise one enabled; without
     a subscription every `apt update` fails on it.
     """
     release = site.ceph.release if site.ceph is not None else _CEPH[site.install.release.split(".")[0]]
