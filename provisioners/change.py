@@ -22,7 +22,8 @@ class Change:
 
     `destroys` says which data it would erase, as found, on the drives whose serial numbers stand in
     `serials`; empty for nearly every change. `when_wiped` names the action that takes the place of `action`
-    once the operator has consented to the loss of every drive in `serials`.
+    once the operator has consented to the loss of every drive in `serials`. `blocks`: while this is missing,
+    nothing else of the node can be seen.
     """
 
     node: str
@@ -31,6 +32,7 @@ class Change:
     destroys: str = ""
     serials: tuple[str, ...] = ()
     when_wiped: str = ""
+    blocks: bool = False
 
 
 @runtime_checkable

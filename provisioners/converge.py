@@ -20,6 +20,23 @@ MAX_ROUNDS = 4  # a phase whose actions do not close their own differences in a 
 DEADLINE_S = 3600.0
 
 
+class DifferenceError(NotConvergedError):
+    """What is missing and may not be provisioned. `observation` is what was seen, `changes` what it lacks.
+
+    Where no change `blocks`, the observation is whole: each scenario can find its own difference in it.
+    """
+
+    def __init__(self, message: str, observation: object, changes: Sequence[Change]) -> None:
+        self.observation = observation
+        self.changes = tuple(changes)
+        super().__init__(message)
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything could be seen, so that only details differ."""
+        return not any(change.blocks for change in self.changes)
+
+
 class CannotApplyError(NotConvergedError):
     """A change has no action that could close it: what is true can only be put right by people."""
 
@@ -58,9 +75,8 @@ def converge(
             record(change)
         return observation
     if changes and mode == "never":
-        raise NotConvergedError(
-            _difference(phase, changes, "and nothing may be provisioned (--provision never)")
-        )
+        message = _difference(phase, changes, "and nothing may be provisioned (--provision never)")
+        raise DifferenceError(message, observation, changes)
     for round_number in range(1, MAX_ROUNDS + 1):
         if not changes:
             return observation

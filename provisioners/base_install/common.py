@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioners.ansible import play
 from provisioners.base_install.files import COMMUNITY_PATH, ENTERPRISE_PATH, PACKAGES, Material, managed
+from provisioners.base_install.missing import foreign_dropins, logins_as_ordered
 from provisioners.base_install.observation import Observation, observe
 from provisioners.base_install.system import System
 from provisioners.change import Change, Progress
@@ -60,6 +61,9 @@ def variables(site: Site, node: NodeSpec, material: Material, system: System | N
         "node_packages_absent": [] if system is None else [p for p in PACKAGES if p not in system.packages],
         "node_repositories_removed": sorted(foreign),
         "node_clock_deaf": system is not None and not system.clock.sources,
+        "node_sshd_removed": foreign_dropins(system)
+        if system is not None and not logins_as_ordered(system)
+        else [],
         "node_name": node.name,
         "node_timezone": site.timezone,
         "node_rename": system is None or system.hostname != node.name,

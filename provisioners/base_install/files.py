@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from cluster.site_models import NodeSpec
 
 CA_PATH = "/usr/local/share/ca-certificates/node-parameters.crt"
-SSHD_PATH = (
-    "/etc/ssh/sshd_config.d/000-rackproof.conf"  # sorts first, and in sshd_config the first value wins
-)
+SSHD_PATH = "/etc/ssh/sshd_config.d/000-rackproof.conf"
 ENTERPRISE_PATH = "/etc/apt/sources.list.d/pve-enterprise.sources"
 COMMUNITY_PATH = "/etc/apt/sources.list.d/proxmox.sources"
 CEPH_PATH = "/etc/apt/sources.list.d/ceph.sources"

@@ -55,6 +55,8 @@ lsblk -n -r -o TYPE,PATH,MOUNTPOINTS | { disk= used=
 section chrony_tracking; chronyc -c tracking
 section chrony_sources; chronyc -n -c sources
 section sshd; sshd -T
+section sshd_dropins
+grep -liE '^[[:space:]]*(PasswordAuthentication|KbdInteractiveAuthentication|ChallengeResponseAuthentication|PermitRootLogin|PermitEmptyPasswords|PubkeyAuthentication|Match)[[:space:]=]' /etc/ssh/sshd_config.d/*.conf 2>/dev/null
 section authorized_keys; ssh-keygen -l -f /root/.ssh/authorized_keys
 section host_key; show /etc/ssh/ssh_host_ed25519_key.pub
 section repositories

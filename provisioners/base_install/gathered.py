@@ -51,6 +51,7 @@ def parse(sections: Mapping[str, str]) -> System:
         boot_entries=efi[2],
         clock=_clock(get("chrony_tracking"), get("chrony_sources")),
         sshd=_words(get("sshd")),
+        sshd_dropins=tuple(get("sshd_dropins").splitlines()),
         keys=_keys(get("authorized_keys")),
         host_key=" ".join(get("host_key").split()[:2]),
         repositories=_repositories(get("repositories")),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioners.base_install.files import PACKAGES, Material, managed, suite
+from provisioners.base_install.files import PACKAGES, SSHD_PATH, Material, managed, suite
 from provisioners.base_install.observation import Observation, Server
 from provisioners.base_install.system import System
 from provisioners.change import Change
@@ -44,7 +44,9 @@ def _outside(site: Site, node: NodeSpec, server: Server) -> list[Change]:
     both = " and ".join(drives)
     release = site.install.release
     if server.power == "unknown":
-        return [Change(node.name, f"reach its management controller ({server.trouble})", "reach")]
+        return [
+            Change(node.name, f"reach its management controller ({server.trouble})", "reach", blocks=True)
+        ]
     if server.marker == "installed":
         state = "is off: power it on" if server.power == "Off" else "runs and does not answer yet"
         return [
@@ -55,22 +57,22 @@ def _outside(site: Site, node: NodeSpec, server: Server) -> list[Change]:
                 "start",
                 serials=drives,
                 when_wiped="install",
+                blocks=True,
             )
         ]
     if server.marker == "written":
-        return [
-            Change(
-                node.name, "finish the installation: take the medium out, start from the boot drives", "start"
-            )
-        ]
+        text = "finish the installation: take the medium out, start from the boot drives"
+        return [Change(node.name, text, "start", blocks=True)]
     if server.marker == "installing":
-        return [Change(node.name, f"take up the interrupted installation on {both}", "install")]
+        text = f"take up the interrupted installation on {both}"
+        return [Change(node.name, text, "install", blocks=True)]
     change = Change(
         node.name,
         f"install Proxmox VE {release} as {site.fqdn(node)}, {site.install.filesystem} {site.install.raid}"
         f" on {both}, {node.address} on the host network",
         "install",
         serials=drives,
+        blocks=True,
         destroys=""
         if server.power == "Off"
         else "whatever runs there (the server is on and is none of our nodes)",
@@ -154,12 +156,25 @@ def _time_and_names(site: Site, system: System) -> list[str]:
 
 
 def _logins(system: System) -> list[str]:
-    found = []
-    for key, good in SSHD.items():
-        value = system.sshd.get(key, "")
-        if value not in good:
-            found.append(f"set the SSH server's {key} to {good[-1]} (it is {value or 'unknown'})")
+    found = [
+        f"set the SSH server's {key} to {good[-1]} (it is {system.sshd.get(key) or 'unknown'})"
+        for key, good in SSHD.items()
+        if system.sshd.get(key) not in good
+    ]
+    if found:
+        # In sshd_config the first value wins, and drop-ins are read in the order of their names.
+        found += [f"take away {path}, which says otherwise" for path in foreign_dropins(system)]
     return found
+
+
+def logins_as_ordered(system: System) -> bool:
+    """Whether the SSH server's effective settings let in by key, and by nothing else."""
+    return all(system.sshd.get(key) in good for key, good in SSHD.items())
+
+
+def foreign_dropins(system: System) -> list[str]:
+    """Drop-ins of the SSH server that decide about logins and are not ours."""
+    return [path for path in system.sshd_dropins if path != SSHD_PATH]
 
 
 def _files(site: Site, node: NodeSpec, system: System, material: Material) -> list[str]:

@@ -151,6 +151,7 @@ class System:
     boot_entries: tuple[BootEntry, ...]
     clock: Clock
     sshd: Mapping[str, str]
+    sshd_dropins: tuple[str, ...]  # files below sshd_config.d that say anything about who may log in, and how
     keys: tuple[Key, ...]
     host_key: str
     repositories: tuple[Repository, ...]

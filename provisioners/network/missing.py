@@ -22,13 +22,14 @@ def missing(site: Site, observation: Observation) -> list[Change]:
     found: list[Change] = []
     for node in site.nodes:
         seen = observation.nodes[node.name]
+        unseen = isinstance(seen, Unreachable)
         if isinstance(seen, Unreachable):
             sentences = _whole(site, node)
             if seen.installed:
                 sentences = [f"see its network, which does not answer ({seen.reason})"]
         else:
             sentences = _differences(site, node, seen)
-        found += [Change(node.name, text, "network") for text in sentences]
+        found += [Change(node.name, text, "network", blocks=unseen) for text in sentences]
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cluster.site import Site
-from provisioners.base_install.files import PACKAGES, Material, managed
+from provisioners.base_install.files import PACKAGES, SSHD_PATH, Material, managed
 from provisioners.base_install.observation import Observation, Server
 from provisioners.base_install.system import (
     Clock,
@@ -60,6 +60,7 @@ def good_system(site: Site, name: str) -> System:
             "permitrootlogin": "without-password",
             "pubkeyauthentication": "yes",
         },
+        sshd_dropins=(SSHD_PATH,),
         keys=(Key("ED25519", 256, "SHA256:a"), Key("RSA", 4096, "SHA256:b")),
         host_key="ssh-ed25519 AAAA",
         repositories=(

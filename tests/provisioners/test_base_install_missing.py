@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cluster.site import Site
+from provisioners.base_install.common import variables
 from provisioners.base_install.missing import missing
 from provisioners.base_install.observation import Observation, Server
 from provisioners.base_install.system import Clock, ParameterAccess, Repository
@@ -50,6 +51,28 @@ def test_each_way_to_enter_with_a_password(site: Site, installed: Observation, k
     sshd = {**installed.system("node1").sshd, key: value}
     (change,) = missing(site, with_system(installed, "node1", sshd=sshd))
     assert key in change.summary and change.action == "common"
+
+
+def test_a_left_over_drop_in_is_taken_away_only_where_it_does_harm(
+    site: Site, installed: Observation
+) -> None:
+    system = installed.system("node1")
+    dropins = (*system.sshd_dropins, "/etc/ssh/sshd_config.d/00-left-over.conf")
+    assert missing(site, with_system(installed, "node1", sshd_dropins=dropins)) == []
+    sshd = {**system.sshd, "passwordauthentication": "yes"}
+    harm = with_system(installed, "node1", sshd_dropins=dropins, sshd=sshd)
+    assert [c.summary for c in missing(site, harm)] == [
+        "set the SSH server's passwordauthentication to no (it is yes)",
+        "take away /etc/ssh/sshd_config.d/00-left-over.conf, which says otherwise",
+    ]
+    given = variables(site, site.node("node1"), harm.material, harm.system("node1"))
+    assert given["node_sshd_removed"] == ["/etc/ssh/sshd_config.d/00-left-over.conf"]
+
+
+def test_only_what_hides_the_rest_blocks(site: Site, installed: Observation) -> None:
+    seen = missing(site, with_system(installed, "node1", hostname="pve"))
+    unseen = missing(site, with_server(installed, silent("node1", power="Off")))
+    assert not any(c.blocks for c in seen) and unseen[0].blocks
 
 
 def test_each_managed_file_alone(site: Site, installed: Observation) -> None:

@@ -12,7 +12,7 @@ import pytest
 from cluster.errors import DeadlineError, NotConvergedError, RefusedError
 from cluster.site import Site
 from provisioners.change import Change, Progress
-from provisioners.converge import MAX_ROUNDS, converge, plan, rollback
+from provisioners.converge import MAX_ROUNDS, DifferenceError, converge, plan, rollback
 
 
 def quiet(_: str) -> None:
@@ -112,6 +112,10 @@ def test_never_fails_with_the_whole_difference(cluster: Any) -> None:
         run(phase, cluster, "never")
     assert phase.world.log == ["observe"]
     assert run(phase_of(), cluster, "never")[1] == []
+    for blocks in (False, True):
+        with pytest.raises(DifferenceError) as caught:
+            run(phase_of(Change("node1", "one", "first", blocks=blocks)), cluster, "never")
+        assert caught.value.observation == {"one"} and caught.value.whole is not blocks
 
 
 def test_what_stays_different_is_named_and_no_round_is_wasted(cluster: Any) -> None:
