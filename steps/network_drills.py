@@ -222,13 +222,12 @@ def _alone(node: str, site: Site, drill: Drill, evidence: Run) -> None:
             gaps[outage.path] = outage
     spared = [path for path in report.quality if path not in gaps]
     all_hold(f"{path} was never interrupted, so {name} was not alone" for path in spared)
-    least = window.predicted.least_s if window.predicted else 0.0
-    short = [
-        f"{p}: cut off for {o.seconds:.1f} s, expected {least:.0f} s or more"
-        for p, o in gaps.items()
-        if o.seconds < least
-    ]
-    all_hold(short)
+    due = (window.armed_s or 0.0) + window.fault.deadman_s
+    all_hold(
+        f"{path}: came back {due - outage.end_s:.1f} s before the node's timer was due, so something else healed it"
+        for path, outage in gaps.items()
+        if outage.end_s < due - report.placement_s - 1.0
+    )
     evidence.note(
         f"{name} was alone for {max(o.seconds for o in gaps.values()):.1f} s and came back by its own timer"
     )
