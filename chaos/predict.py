@@ -61,9 +61,13 @@ def link_loss(bond: BondState, loss: Loss, carries_traffic: bool = True) -> Pred
 
 
 def alone(deadman_s: float, bond: BondState) -> Prediction:
-    """Outage when every leg fails and only the dead-man's switch heals: its delay, then the way back up.
+    """Outage when every leg fails and only the dead-man's switch heals: what is left of its delay, and
+    the way up.
+
+    The delay counts from arming, which comes before the break by a few seconds, at most by half of it
+    (`Engine`).
 
     A leg that comes back as the only one is used at once, without updelay (kernel documentation).
     """
     most = deadman_s + (bond.miimon + bond.updelay) / 1000 + 1.0
-    return Prediction(deadman_s - 2.0, most, f"the dead-man's switch fires after {deadman_s:g} s")
+    return Prediction(deadman_s / 2, most, f"the dead-man's switch fires after {deadman_s:g} s")
