@@ -224,7 +224,7 @@ def _alone(node: str, site: Site, drill: Drill, evidence: Run) -> None:
     all_hold(f"{path} was never interrupted, so {name} was not alone" for path in spared)
     due = (window.armed_s or 0.0) + window.fault.deadman_s
     all_hold(
-        f"{path}: came back {due - outage.end_s:.1f} s before the node's timer was due: something else healed it"
+        f"{path}: came back {due - outage.end_s:.1f} s before its timer was due: something else healed it"
         for path, outage in gaps.items()
         if outage.end_s < due - report.placement_s - 1.0
     )

@@ -32,6 +32,7 @@ CLEAN_S = 300.0  # the node itself removes what a killed run left
 UNIT = "rackproof-heal-probes"
 # What the plan's hosts listen on, beside what they are seen to listen on.
 TCP_PORTS = (22, 111, 3128, 3300, 5403, 6789, 6800, 6801, 6802, 6803, 8006, 8443, 9100, 9283)
+FEW_TCP, FEW_UDP = (22, 8006), (5405,)
 UDP_PORTS = (111, 123, 5404, 5405, 5406)
 
 _REMOTE = (Path(__file__).parent / "remote" / "isolation.py").read_text(encoding="utf-8")
@@ -234,8 +235,11 @@ def _inside(site: Site, vid: int, network: Network, index: int, macs: Mapping[st
 
 
 def orders(site: Site, index: int, hosts: Hosts) -> dict[str, Any]:
-    """What the program on one node is told."""
-    targets = list(hosts.macs)
+    """What the program on one node is told. A guest with its tag tries every port; a frame that must not
+    cross a VLAN border is the same for every port, so the other ways try a few, beside ARP and ICMP.
+    """
+    few = {"tcp": FEW_TCP, "udp": FEW_UDP, "targets": list(hosts.macs)}
+    every = {**few, "tcp": hosts.tcp, "udp": hosts.udp}
     probes = []
     for network in site.guest_networks.values():
         vid = network.id
@@ -244,13 +248,13 @@ def orders(site: Site, index: int, hosts: Hosts) -> dict[str, Any]:
         mine = guest_address(network.subnet, index)
         peer = str(guest_address(network.subnet, 1 - index))
         devices: list[dict[str, Any]] = [
-            {"name": "acc", "address": str(mine), "controls": [peer], "targets": targets},
-            {"name": f"trk.{vid}", "address": str(mine - 2), "controls": [peer], "targets": targets},
+            {"name": "acc", "address": str(mine), "controls": [peer], **every},
+            {"name": f"trk.{vid}", "address": str(mine - 2), "controls": [peer], **few},
         ]
         for device, address in zip(_devices(site, vid), host_addresses(site, index), strict=True):
-            devices.append({"name": device, "address": str(address), "controls": [], "targets": targets})
+            devices.append({"name": device, "address": str(address), "controls": [], **few})
         probes.append({"namespace": f"rackproof-v{vid}", "devices": devices})
-    return {"window_s": WINDOW_S, "probes": probes, "tcp": hosts.tcp, "udp": hosts.udp}
+    return {"window_s": WINDOW_S, "probes": probes}
 
 
 def read_report(site: Site, node: str, peer: str, text: str) -> list[Isolation]:

@@ -63,12 +63,14 @@ def test_a_report_by_network(site: Site) -> None:
 
 
 def test_every_network_is_tried_in_every_way(site: Site) -> None:
-    order = orders(site, 0, Hosts((22,), (5405,), MACS))
+    order = orders(site, 0, Hosts((22, 9999), (5405,), MACS))
     assert [p["namespace"] for p in order["probes"]] == [f"rackproof-v{vid}" for vid in range(1, 6)]
     for vid, probe in enumerate(order["probes"], start=1):
         names = [device["name"] for device in probe["devices"]]
         assert names == ["acc", f"trk.{vid}", "acc.6", "trk", "trk.6", f"trk.{vid}.6"]
         assert all(device["targets"] == list(MACS) for device in probe["devices"])
+        assert all(device["tcp"] and device["udp"] for device in probe["devices"])
+        assert probe["devices"][0]["tcp"] == (22, 9999), "a guest with its tag tries every port"
     script = setup_script(site, 0, MACS)
     assert script.count("ip netns add") == 1 and "vid 2 pvid untagged" in script
     assert "neigh add 10.6.0.12 lladdr 52:54:00:02:00:00 dev trk.5.6 nud permanent" in script

@@ -1,8 +1,8 @@
 """Run on a node, in its guest probes' namespaces: tries every way from a guest network to the hosts.
 
-Argument: JSON {"window_s", "probes": [{"namespace", "devices": [{"name", "controls": [..], "targets":
-[..]}]}], "tcp": [..], "udp": [..]}; a device also has its "address". Standard output: JSON {"attempts": n,
-"reached": [..]} with {"namespace", "device", "target", "how", "control"} for each address that was reached.
+Argument: JSON {"window_s", "probes": [{"namespace", "devices": [{"name", "address", "controls": [..],
+"targets": [..], "tcp": [..], "udp": [..]}]}]}. Standard output: JSON {"attempts": n, "reached": [..]} with
+{"namespace", "device", "target", "how", "control"} for each address that was reached.
 Reached means that anything came back: a reply to ARP or ICMP, a TCP connection or its refusal, an ICMP
 error from the host itself for UDP.
 """
@@ -20,6 +20,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,48 +93,50 @@ def bound(kind: int, protocol: int, device: str) -> socket.socket:
     return sock
 
 
-def open_tries(
-    probe: dict[str, Any], tcp: list[int], udp: list[int], found: list[dict[str, Any]]
-) -> list[Try]:
+def open_tries(probe: dict[str, Any], found: list[dict[str, Any]]) -> list[Try]:
     """Sends everything for one namespace; must be called inside of it."""
     tries: list[Try] = []
-    space = probe["namespace"]
     for device in probe["devices"]:
-        name = device["name"]
-        for control, targets in ((True, device["controls"]), (False, device["targets"])):
-            for target in targets:
-                tries.append(
-                    Try(
-                        bound(socket.SOCK_RAW, socket.IPPROTO_ICMP, name),
-                        space,
-                        name,
-                        target,
-                        "icmp",
-                        control,
-                    )
-                )
-                packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ARP))
-                packet.bind((name, _ARP))
-                packet.setblocking(False)
-                tries.append(Try(packet, space, name, target, "arp", control))
-                for port in [22] if control else tcp:
-                    entry = Try(
-                        bound(socket.SOCK_STREAM, 0, name), space, name, target, f"tcp/{port}", control
-                    )
-                    code = entry.sock.connect_ex((target, port))
-                    if code == errno.ECONNREFUSED or code == 0:
-                        found.append(told(entry))
-                    elif code == errno.EINPROGRESS:
-                        tries.append(entry)
-                for port in [] if control else udp:
-                    entry = Try(
-                        bound(socket.SOCK_DGRAM, 0, name), space, name, target, f"udp/{port}", control
-                    )
-                    with contextlib.suppress(OSError):
-                        entry.sock.connect((target, port))
-                        entry.sock.send(b"rackproof")
-                        tries.append(entry)
+        for target in device["controls"]:
+            tries += reach_for(probe["namespace"], device["name"], target, True, [22], [], found)
+        for target in device["targets"]:
+            ports = device["tcp"], device["udp"]
+            tries += reach_for(probe["namespace"], device["name"], target, False, *ports, found)
     return tries
+
+
+def reach_for(
+    space: str,
+    device: str,
+    target: str,
+    control: bool,
+    tcp: list[int],
+    udp: list[int],
+    found: list[dict[str, Any]],
+) -> Iterator[Try]:
+    """Every try from one device to one address; what is answered at once goes to `found`."""
+
+    def attempt(sock: socket.socket, how: str) -> Try:
+        return Try(sock, space, device, target, how, control)
+
+    yield attempt(bound(socket.SOCK_RAW, socket.IPPROTO_ICMP, device), "icmp")
+    packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ARP))
+    packet.bind((device, _ARP))
+    packet.setblocking(False)
+    yield attempt(packet, "arp")
+    for port in tcp:
+        entry = attempt(bound(socket.SOCK_STREAM, 0, device), f"tcp/{port}")
+        code = entry.sock.connect_ex((target, port))
+        if code in {0, errno.ECONNREFUSED}:
+            found.append(told(entry))
+        elif code == errno.EINPROGRESS:
+            yield entry
+    for port in udp:
+        entry = attempt(bound(socket.SOCK_DGRAM, 0, device), f"udp/{port}")
+        with contextlib.suppress(OSError):
+            entry.sock.connect((target, port))
+            entry.sock.send(b"rackproof")
+            yield entry
 
 
 def told(entry: Try) -> dict[str, Any]:
@@ -215,7 +218,7 @@ def main(argument: str) -> None:
         enter(probe["namespace"])
         for device in probe["devices"]:
             sources[(probe["namespace"], device["name"])] = (mac_of(device["name"]), device["address"])
-        tries += open_tries(probe, order["tcp"], order["udp"], found)
+        tries += open_tries(probe, found)
     found += watch(tries, order["window_s"], sources)
     json.dump({"reached": found, "attempts": len(tries) + len(found)}, sys.stdout)
 
