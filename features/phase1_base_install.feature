@@ -39,6 +39,9 @@ Feature: Base installation: every server becomes a node
   Scenario: Every node reads its parameters from the parameter store
     Then each node reads the cluster's name from the parameter store with short-lived credentials
 
+  Scenario: Nothing of the base installation is left undone
+    Then nothing that the base installation orders is left undone
+
   @drill @boot-leg
   Scenario: A node boots with its first boot drive gone
     Given one node, chosen by the seed, whose first boot drive is pulled

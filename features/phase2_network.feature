@@ -42,6 +42,9 @@ Feature: Network: two links behave as one, and guests stay out of the host netwo
       | vlan4   |
       | vlan5   |
 
+  Scenario: Nothing of the network is left undone
+    Then nothing that the network orders is left undone
+
   @criterion-10 @load
   Scenario: The host network is fast
     Then the throughput between every pair of nodes is at least 150 Gbit/s

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pytest_bdd import given
+from pytest_bdd import given, then
 
 from steps.phases import Phases
+from steps.verdict import all_hold
 
 
 @given("every server is installed as a node")
@@ -15,3 +16,13 @@ def _installed(phases: Phases) -> None:
 @given("every node's network is configured")
 def _networked(phases: Phases) -> None:
     phases.require(2)
+
+
+@then("nothing that the base installation orders is left undone")
+def _nothing_left_to_install(phases: Phases) -> None:
+    all_hold(phases.undone(1))
+
+
+@then("nothing that the network orders is left undone")
+def _nothing_left_to_configure(phases: Phases) -> None:
+    all_hold(phases.undone(2))

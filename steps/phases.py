@@ -42,7 +42,7 @@ class Phases:
         if number not in self.seen:
             try:
                 self._guard_order()
-                self.seen[number] = converge(
+                self.seen[number] = self._look_only(number) or converge(
                     PHASES[number],
                     self.cluster,
                     self.mode.provision,
@@ -54,6 +54,22 @@ class Phases:
                 self.fallen[number] = error
                 raise
         return self.seen[number]
+
+    def _look_only(self, number: int) -> Any:
+        """Without leave to provision: what is seen of a phase whose nodes all answered, differences and all.
+
+        Each difference then fails the scenario that is about it, and one that lists what is left undone. None
+        where a node is missing, for then nothing could be asserted.
+        """
+        if self.mode.provision != "never":
+            return None
+        seen = PHASES[number].observe(self.cluster)
+        return seen if getattr(seen, "answered", False) else None
+
+    def undone(self, number: int) -> list[str]:
+        """What phase `number` orders and is not true, each as a sentence."""
+        changes = PHASES[number].missing(self.cluster.site, self.require(number))
+        return [f"{change.node}: {change.summary}" for change in changes]
 
     def look(self, number: int) -> Any:
         """A fresh observation of phase `number`; nothing is changed."""

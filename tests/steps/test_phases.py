@@ -136,6 +136,22 @@ def test_only_looking_fails_with_the_difference_and_touches_nothing(session: Ses
     assert session.touched == []
 
 
+class Answered(frozenset[str]):
+    """What was seen where every node answered."""
+
+    answered = True
+
+
+def test_only_looking_leaves_a_difference_to_its_own_scenarios_where_every_node_answers(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Step, "observe", lambda self, _cluster: Answered(self.open))
+    them = session.phases("never")
+    assert them.require(1) == {"node1", "node2"}
+    assert them.undone(1) == ["node2: give node2 a 1", "node1: give node1 a 1"]
+    assert session.touched == []
+
+
 def test_looking_again_is_a_fresh_observation(session: Session) -> None:
     them = session.phases()
     them.require(1)
