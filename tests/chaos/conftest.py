@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +16,18 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.world import FakeCluster, relocate
+
+CUTTER = """
+import os, sys, time
+os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(6))
+forward = os.open("/proc/sys/net/ipv4/ip_forward", os.O_WRONLY)
+clock = time.monotonic
+for line in sys.stdin:
+    a = clock(); os.pwrite(forward, b"0", 0); b = clock()
+    time.sleep(float(line))
+    c = clock(); os.pwrite(forward, b"1", 0); d = clock()
+    print(a, b, c, d, flush=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,25 @@ class Wire:
 
     def join(self) -> None:
         self.forward(True)
+
+    def cut_for(self, *lengths: float, calm: float = 0.4) -> list[tuple[float, float, float]]:
+        """Cut once for each length; (start, end, blur) as they truly were, by the monotonic clock that
+        all share.
+        """
+        found = []
+        command = [*self.prefix(self.router), sys.executable, "-S", "-c", CUTTER]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as cutter:
+            assert cutter.stdin is not None
+            assert cutter.stdout is not None
+            for length in lengths:
+                cutter.stdin.write(f"{length}\n")
+                cutter.stdin.flush()
+                a, b, c, d = map(float, cutter.stdout.readline().split())
+                found.append(((a + b) / 2, (c + d) / 2, (b - a + d - c) / 2))
+                time.sleep(calm)
+            cutter.stdin.close()
+            cutter.wait(timeout=10)
+        return found
 
     def prefix(self, where: str) -> tuple[str, ...]:
         return ("ip", "netns", "exec", where)
