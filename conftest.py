@@ -131,6 +131,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except SiteError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[site_key] = site
+    if config.option.medium == "usb" and not config.option.usb_device:
+        raise pytest.UsageError("--medium usb: expected --usb-device PATH, the stick to write or a file")
     modes.settle(config.option, protected=site.protected)
     if config.option.collectonly:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from chaos import journal
@@ -12,7 +13,7 @@ from cluster.contradictions import contradictions
 from cluster.errors import BlockedError, RackproofError, RefusedError
 from provisioners import base_install, network, preflight
 from provisioners.change import Change, Phase
-from provisioners.converge import converge, plan, rollback
+from provisioners.converge import DifferenceError, converge, plan, rollback
 from reports.evidence import Run
 from reports.terminal import say
 from steps.modes import Mode
@@ -34,6 +35,12 @@ class Phases:
     seen: dict[int, Any] = field(default_factory=dict)
     fallen: dict[int, RackproofError] = field(default_factory=dict)
 
+    def phase(self, number: int) -> Phase[Any]:
+        """Phase `number`; the base installation by USB stick where this run wants it so."""
+        if number == 1 and self.mode.medium == "usb" and self.mode.usb_device:
+            return base_install.BaseInstall.by_usb(Path(self.mode.usb_device))
+        return PHASES[number]
+
     def require(self, number: int) -> Any:
         """The observation of phase `number`, converged. Raises BlockedError when it or one before it fell."""
         for earlier in range(number + 1):
@@ -42,38 +49,33 @@ class Phases:
         if number not in self.seen:
             try:
                 self._guard_order()
-                self.seen[number] = self._look_only(number) or converge(
-                    PHASES[number],
+                self.seen[number] = converge(
+                    self.phase(number),
                     self.cluster,
                     self.mode.provision,
                     record=self._record,
                     progress=say,
                     wipe=self.mode.wipe,
                 )
+            except DifferenceError as difference:
+                if not difference.whole:
+                    self.fallen[number] = difference
+                    raise
+                # Each difference fails the scenario that is about it, and one that lists them all.
+                self.seen[number] = difference.observation
             except RackproofError as error:
                 self.fallen[number] = error
                 raise
         return self.seen[number]
 
-    def _look_only(self, number: int) -> Any:
-        """Without leave to provision: what is seen of a phase whose nodes all answered, differences and all.
-
-        Each difference then fails the scenario that is about it, and one that lists what is left undone. None
-        where a node is missing, for then nothing could be asserted.
-        """
-        if self.mode.provision != "never":
-            return None
-        seen = PHASES[number].observe(self.cluster)
-        return seen if getattr(seen, "answered", False) else None
-
     def undone(self, number: int) -> list[str]:
         """What phase `number` orders and is not true, each as a sentence."""
-        changes = PHASES[number].missing(self.cluster.site, self.require(number))
+        changes = self.phase(number).missing(self.cluster.site, self.require(number))
         return [f"{change.node}: {change.summary}" for change in changes]
 
     def look(self, number: int) -> Any:
         """A fresh observation of phase `number`; nothing is changed."""
-        self.seen[number] = PHASES[number].observe(self.cluster)
+        self.seen[number] = self.phase(number).observe(self.cluster)
         return self.seen[number]
 
     def _guard_order(self) -> None:
@@ -101,7 +103,7 @@ class Phases:
         """Undoes what phase `number` changed, from the configuration saved before it first touched a node."""
         if number not in PHASES:
             raise RefusedError(f"--rollback {number}: expected one of {', '.join(map(str, PHASES))}")
-        rollback(PHASES[number], self.cluster, progress=say, record=self._record, wipe=self.mode.wipe)
+        rollback(self.phase(number), self.cluster, progress=say, record=self._record, wipe=self.mode.wipe)
 
     def keep_secrets(self) -> None:
         """Teaches the record every secret of the parameter tree, so that none is ever written."""
@@ -110,4 +112,5 @@ class Phases:
     def heal_what_is_left(self) -> None:
         """Heals what the journal of an earlier, killed run still names, before anything else happens."""
         if self.mode.provision == "missing":
-            journal.recover(self.cluster)
+            for left in journal.recover(self.cluster, say=say):
+                say(f"{left.entry.kind}: {'healed' if left.healed else 'STILL BROKEN'}: {left.detail}")

@@ -50,11 +50,6 @@ class Observation:
     servers: Mapping[str, Server]
     material: Material
 
-    @property
-    def answered(self) -> bool:
-        """Whether every node answered, so that everything asked of it can be judged."""
-        return all(server.system is not None for server in self.servers.values())
-
     def system(self, name: str) -> System:
         """The node's own word. Raises UnreachableError for a node that does not answer."""
         server = self.servers[name]

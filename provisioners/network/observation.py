@@ -148,11 +148,6 @@ class Observation:
 
     nodes: Mapping[str, NodeNetwork | Unreachable]
 
-    @property
-    def answered(self) -> bool:
-        """Whether every node answered, so that everything asked of it can be judged."""
-        return not any(isinstance(node, Unreachable) for node in self.nodes.values())
-
     def node(self, name: str) -> NodeNetwork:
         """A node that answered. Raises UnreachableError otherwise."""
         found = self.nodes[name]
