@@ -54,7 +54,7 @@ def render(site: Site, node: NodeSpec) -> str:
     stanzas = [
         ["auto lo", "iface lo inet loopback"],
         *([f"auto {name}", f"iface {name} inet manual", _mtu(site)] for name in links),
-        [f"auto {site.bond.name}", f"iface {site.bond.name} inet manual", *_bond(site, links)],
+        [f"auto {site.bond.name}", f"iface {site.bond.name} inet manual", *_bond(site, node, links)],
         [f"auto {site.bridge.name}", f"iface {site.bridge.name} inet manual", *_bridge(site)],
         [
             f"auto {host_interface(site)}",
@@ -87,7 +87,7 @@ def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _bond(site: Site, links: list[str]) -> list[str]:
+def _bond(site: Site, node: NodeSpec, links: list[str]) -> list[str]:
     """Options of the bond, in the order in which Proxmox VE writes them; what it does not know comes last."""
     bond = site.bond
     lines = [f"\tbond-slaves {' '.join(links)}"]
@@ -110,6 +110,8 @@ def _bond(site: Site, links: list[str]) -> list[str]:
         lines.append(f"\tbond-lacp-rate {bond.lacp_rate}")
     # No primary: the link that took over stays in use, so that coming back costs no second interruption.
     lines.append("\tbridge-allow-untagged no")
+    # The first link's address: udev would else race ifupdown2 for one, and the node's would change by itself.
+    lines.append(f"\thwaddress {node.links[0].mac.lower()}")
     return lines
 
 

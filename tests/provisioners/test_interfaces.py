@@ -82,5 +82,12 @@ def test_arp_monitoring_takes_the_place_of_miimon(site: Site) -> None:
 
 def test_nodes_differ_only_in_their_addresses(site: Site) -> None:
     first, second = render(site, site.node("node1")), render(site, site.node("node2"))
-    assert first.replace("10.6.0.11", "10.6.0.12").replace("10.7.0.11", "10.7.0.12") == second
-    assert digest(first) != digest(second)
+    for mine, other in (
+        ("10.6.0.11", "10.6.0.12"),
+        ("10.7.0.11", "10.7.0.12"),
+        ("52:54:00:01:00:00", "52:54:00:02:00:00"),
+    ):
+        first = first.replace(mine, other)
+    assert first == second
+    assert digest(render(site, site.node("node1"))) != digest(second)
+    assert "\thwaddress 52:54:00:02:00:00\n" in second, "udev would race ifupdown2 for the bond's address"
