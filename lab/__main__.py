@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("target", nargs="?", help="where, for a defect that can be in several places")
     _add_hands(add("hands", _hands, "remote hands: drives and cables"))
     cut = add("cut", _cut, "cut the path between two points for a known time, and say exactly when")
-    cut.add_argument("pair", help="node1:node2, or node1:controller")
+    cut.add_argument("pair", help="node1:node2")
     cut.add_argument("--for", dest="seconds", type=float, required=True, metavar="SECONDS")
     return top
 

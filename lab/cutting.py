@@ -1,28 +1,25 @@
-"""`lab cut`: no frame between two points for a known time, and the truth about when that was.
+"""`lab cut`: no frame between two servers for a known time, and the truth about when that was.
 
-This is what the harness's probes are measured against. OpenFlow flows that drop by MAC addresses are put into
-each switch and taken out again; each change lies between two readings of the clock. Should this process be
-killed, the flows end by themselves a few seconds late. What the clock readings do not hold is the time until
-Open vSwitch's threads notice the change; tests/rack measures that too.
+This is what the harness's probes are measured against. The kernel drops what the switches send to either
+server's ports (a blackhole queueing discipline on their taps): at once, whatever MAC address a bond
+shows, with carrier, links and learned addresses left as they are. Both servers are deaf meanwhile, to the
+others too. A process of its own takes the disciplines away should this one be killed.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
-from lab import ovs
 from lab.errors import LabError
-from lab.openflow import Drop, Switch
+from lab.processes import run
 from lab.rack import Rack
 
 LONGEST_S = 60.0
 GRACE_S = 3
-PRIORITY = 1000
-CONTROLLER = "controller"
 
 
 @dataclass(frozen=True)
@@ -47,15 +44,19 @@ def cut(rack: Rack, pair: str, seconds: float) -> str:
         raise LabError(f"--for {seconds}, expected more than 0 and at most {LONGEST_S:.0f} seconds")
     first, colon, second = pair.partition(":")
     if not colon or first == second:
-        raise LabError(f"{pair!r} names no two points, expected node1:node2 or node1:{CONTROLLER}")
-    flows = _flows(_macs(rack, first), _macs(rack, second), int(seconds) + GRACE_S)
-    with ExitStack() as stack:
-        switches = [stack.enter_context(Switch(bridge)) for bridge in ovs.bridges(rack)]
-        start = _timed([switch.add for switch in switches], flows)
-        try:
-            time.sleep(max(0.0, start.middle + seconds - time.monotonic()))
-        finally:
-            end = _timed([switch.delete for switch in switches], flows)
+        raise LabError(f"{pair!r} names no two points, expected node1:node2")
+    taps = [f"{rack.find(point).name}{port}" for point in (first, second) for port in ("p0", "p1")]
+    heal = "".join(f"qdisc del dev {tap} root\n" for tap in taps)
+    line = f"sleep {seconds + GRACE_S:g}; printf '{heal}' | tc -force -batch -"
+    spare = subprocess.Popen(["sh", "-c", line], stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        start = _timed("".join(f"qdisc replace dev {tap} root blackhole\n" for tap in taps))
+        half = (start.latest - start.earliest) / 2  # what mending will take, too
+        time.sleep(max(0.0, start.middle + seconds - half - time.monotonic()))
+    finally:
+        end = _timed(heal)
+        os.killpg(spare.pid, signal.SIGKILL)
+        spare.wait(timeout=5)
     return "\n".join(
         [
             _line("start", start),
@@ -73,26 +74,9 @@ def _line(name: str, instant: Instant) -> str:
     )
 
 
-def _timed(changes: Sequence[Callable[[Sequence[Drop]], None]], flows: Sequence[Drop]) -> Instant:
-    """Make the change in every switch and read the clock around."""
+def _timed(batch: str) -> Instant:
+    """Make the change and read the clock around."""
     earliest, wall = time.monotonic(), time.time()
-    for change in changes:
-        change(flows)
+    run(["tc", "-batch", "-"], stdin=batch)
     latest = time.monotonic()
     return Instant(earliest, latest, wall + (latest - earliest) / 2)
-
-
-def _macs(rack: Rack, point: str) -> list[str]:
-    """MACs that a point may send from: a bond shows either port's."""
-    if point == CONTROLLER:
-        return [
-            Path(f"/sys/class/net/{ovs.leg(vlan.id)}/address").read_text(encoding="ascii").strip()
-            for vlan in rack.vlans.values()
-        ]
-    server = rack.find(point)
-    return [server.p0, server.p1]
-
-
-def _flows(first: list[str], second: list[str], timeout_s: int) -> list[Drop]:
-    both_ways = [(a, b) for a in first for b in second] + [(b, a) for a in first for b in second]
-    return [Drop(a, b, PRIORITY, ovs.CUT_COOKIE, timeout_s) for a, b in both_ways]
