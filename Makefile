@@ -34,9 +34,11 @@ check: lint types imports
 
 test: check
 
+FEATURES ?= features/
+
 # Builds the rack where it is missing, enters its namespace, provisions what is missing, then breaks things.
 verify: setup
-	$(BIN)/pytest features/ --site sites/lab.toml
+	$(BIN)/pytest $(FEATURES) --site sites/lab.toml
 
 # Only looks and provisions; nothing is broken.
 quick: setup
