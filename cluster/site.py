@@ -30,6 +30,7 @@ from cluster.site_models import (
     Medium,
     Network,
     NodeSpec,
+    Pve,
     Rack,
     Ssh,
     Switch,
@@ -77,6 +78,7 @@ class Site(Model):
     nodes: tuple[NodeSpec, ...] = Field(alias="node", description="nodes, one [[node]] each")
     hands: Hands | None = Field(None, description="remote hands")
     gpu: Gpu | None = Field(None, description="graphics cards")
+    pve: Pve | None = Field(None, description="who speaks to the API of Proxmox VE")
     ceph: Ceph | None = Field(None, description="storage cluster")
     corosync: Corosync | None = Field(None, description="membership layer")
     ha: Ha | None = Field(None, description="high availability")

@@ -223,6 +223,7 @@ def _references(site: Site) -> Iterator[Problem]:
         ]
     if site.corosync is not None:
         named += [(f"corosync.links[{i}]", link) for i, link in enumerate(site.corosync.links)]
+        named.append(("corosync.migration", site.corosync.migration))
     if site.backup is not None:
         named.append(("backup.server_network", site.backup.server_network))
     if site.monitoring is not None:

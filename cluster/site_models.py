@@ -98,6 +98,16 @@ class Install(Model):
     )
 
 
+class Pve(Model):
+    """Who speaks to the API of Proxmox VE. Creating and joining a cluster is root@pam's alone, and no token's."""
+
+    user: Annotated[Line, Field(pattern=r"^[^@\s]+@[^@\s]+$")] = Field(
+        "root@pam", description="user and realm"
+    )
+    password: SsmReference = Field(description="the user's password; may contain {node}")
+    port: Port = Field(8006, description="TCP port of the API")
+
+
 class Ssh(Model):
     """Who logs in to the nodes, and with which keys."""
 

@@ -68,6 +68,9 @@ class Ceph(Model):
     nearfull_ratio: Ratio = Field(0.85, description="fill at which Ceph warns")
     down_out_interval: Seconds = Field(600.0, description="wait before a dead OSD's data is placed elsewhere")
     osd_memory_target: Size = Field(4 * 2**30, description="memory of one OSD")
+    device_class: Line = Field("ssd", description="device class that every OSD bears")
+    encrypted: Boolean = Field(False, description="data drives are encrypted (dm-crypt)")
+    filesystem: Line | None = Field(None, description="name of the CephFS; left out: none is ordered")
     osd_recovery: Seconds | None = Field(
         None, description="time in which the loss of an OSD was promised to be rebalanced"
     )
@@ -86,6 +89,10 @@ class Corosync(Model):
     transport: Literal["knet", "udp", "udpu"] = Field("knet", description="transport")
     links: tuple[Line, ...] = Field(description="names of the networks of link 0, 1, ... in this order")
     token: Seconds = Field(3.0, description="time without a token after which a node counts as lost")
+    priorities: tuple[Positive, ...] = Field(
+        (), description="priority of link 0, 1, ...: the link with the highest carries the traffic"
+    )
+    migration: Line | None = Field(None, description="name of the network that guests are moved over")
 
 
 class Ha(Model):

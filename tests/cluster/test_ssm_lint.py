@@ -67,6 +67,7 @@ def _sound() -> tuple[Parameter, ...]:
             f"nodes/node{n}/ipmi_ip": f"10.9.0.1{n}",
             f"nodes/node{n}/ipmi_user": "admin",
             f"nodes/node{n}/ipmi_password": CANARY,
+            f"nodes/node{n}/root_password": CANARY,
             f"nodes/node{n}/root_password_hash": HASH,
         }
     for n in (1, 2):

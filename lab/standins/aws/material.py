@@ -54,6 +54,8 @@ def _make(state: State, name: str) -> bytes:
         return base64.b64encode(secrets.token_bytes(256))  # corosync-keygen writes 256 bytes
     if name == "ceph/mon_secret":
         return _cephx_key()
+    if leaf == "root_password":
+        return kept(state.secrets / f"root-{name.split('/')[1]}")
     if leaf == "root_password_hash":
         password = kept(state.secrets / f"root-{name.split('/')[1]}").decode()
         return run(["openssl", "passwd", "-6", "-stdin"], stdin=password + "\n").stdout.strip().encode()

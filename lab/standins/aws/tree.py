@@ -57,7 +57,7 @@ def secrets_needed(rack: Rack) -> list[str]:
     nodes = [
         f"nodes/{server.name}/{leaf}"
         for server in rack.server
-        for leaf in ("ipmi_password", "root_password_hash")
+        for leaf in ("ipmi_password", "root_password", "root_password_hash")
     ]
     return [*SECRETS, *nodes, *(f"switches/{switch.name}/password" for switch in rack.switch)]
 
