@@ -13,7 +13,8 @@ that was on time.
   that found them.
 - A datagram later than `late_ns` is lost: a queue that is emptied when the path returns (ARP) does not
   shorten an outage. For the same reason an outage does not end before a datagram is on time within
-  `soft_ns`.
+  `soft_ns`, or before the delay, though longer than it was, has stopped falling: a queue that is emptied
+  falls by as much as time passes, a clock that chrony puts right (83 ms a second) or a slower way does not.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ _BASE_SPAN = 3
 @dataclass(frozen=True)
 class Rules:
     """How arrivals are judged; times in ns. `stall_ns`: a gap between ticks from which on the host is
-    said to stall.
+    said to stall. `settle_ns`: for how long a path must stay no slower to be called working again.
     """
 
     interval_ns: int
     late_ns: int = 250 * MILLISECOND
     soft_ns: int = 30 * MILLISECOND
     stall_ns: int = 50 * MILLISECOND
+    settle_ns: int = 100 * MILLISECOND
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ def _gaps(
         if sequence < done:
             continue
         after = sequence
-        while after < end and lateness.get(after, rules.late_ns + 1) > rules.soft_ns:
+        while after < end and not _works(after, end, sent, lateness, rules):
             after += 1
         still = after >= end
         last = after - 1
@@ -212,6 +214,21 @@ def _gaps(
         gaps.append(Gap(sent[sequence - 1], stop, blur, after - sequence, still))
         done = after
     return gaps
+
+
+def _works(sequence: int, end: int, sent: Sequence[int], lateness: dict[int, int], rules: Rules) -> bool:
+    """Whether the path works again with this datagram: it is on time, or all that follow come as late as
+    it did.
+    """
+    first = lateness.get(sequence, rules.late_ns + 1)
+    if first <= rules.soft_ns:
+        return True
+    last = sequence
+    while first <= rules.late_ns and sent[last] - sent[sequence] < rules.settle_ns:
+        last += 1
+        if last >= end or lateness.get(last, rules.late_ns + 1) > rules.late_ns:
+            return False
+    return first <= rules.late_ns and first - lateness[last] < (sent[last] - sent[sequence]) // 2
 
 
 def _stalls(ticks: Sequence[int], rules: Rules) -> list[tuple[int, int]]:

@@ -23,6 +23,8 @@ from steps.verdict import NotAsOrderedError, all_hold, all_met, measure
 
 HOLD_S = 6.0
 """How long a fault is left in: several times the longest outage that may pass."""
+RETURN_S = 20.0
+"""For how long a path is watched that has not come back when all is healed."""
 CALM_S = 1.0
 """How long paths are watched before the break, so that a path that never worked is not called an outage."""
 
@@ -59,9 +61,23 @@ class Drill:
         window, mesh = self.open()
         try:
             self.engine.end(window)
+            self._await_return(mesh)
         finally:
             self.report = mesh.stop()
         return self.report
+
+    def _await_return(self, mesh: ProbeMesh) -> None:
+        """Watches on until no path is interrupted, so that an outage is measured to its end. A path that
+        does not come back within RETURN_S stays an open outage, and is judged as one.
+        """
+        began = time.monotonic()
+        while away := sorted({o.path for o in mesh.report().outages if not o.ended}):
+            taken = time.monotonic() - began
+            if taken > RETURN_S:
+                say(f"{', '.join(away)}: not back within {RETURN_S:g} s")
+                return
+            say(f"waiting for {', '.join(away)} to come back, {taken:.0f} s of at most {RETURN_S:g} s")
+            time.sleep(1.0)
 
     def draw(self, evidence: Run) -> None:
         """The course of the drill for the report, once."""
