@@ -1,0 +1,1 @@
+"""The node software of the Proxmox stand-in; on a node installed as the package pve_standin."""

@@ -1,0 +1,1 @@
+"""The commands of a Proxmox VE node: pvecm, pvesh, pveum."""
