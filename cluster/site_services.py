@@ -61,6 +61,10 @@ class Ceph(Model):
     """The storage cluster."""
 
     release: Line = Field(description='release by its name, such as "squid"')
+    repository: Literal["enterprise", "no-subscription", "test", "manual"] = Field(
+        "no-subscription",
+        description="where its packages come from, as in pveceph install; manual: the node's own sources",
+    )
     failure_domain: Literal["osd", "host", "rack"] = Field("host", description="what replicas never share")
     public_network: Line = Field(description="name of the network that clients use")
     cluster_network: Line = Field(description="name of the network that replicas use")

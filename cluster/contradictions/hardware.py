@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _LANE_RATE = {3: 8e9 * 128 / 130, 4: 16e9 * 128 / 130, 5: 32e9 * 128 / 130, 6: 64e9 * 242 / 256}
 PLACEHOLDER = "REPLACE-"
 _SYSTEM_MEMORY = 8 * 2**30  # MON, MGR, MDS, the system and its caches, before any guest
+_LEAST_TARGET = 896 * 2**20  # `ceph config help osd_memory_target`: min
+_EVALUATION_MEMORY = 2**30  # Proxmox VE's own minimum for a trial (pve-docs, system requirements)
 
 
 def slot_rate(adapter: Adapter) -> float:
@@ -71,16 +73,28 @@ def memory(site: Site) -> Iterator[Found]:
                 f"{format_size(fitted)}",
             )
     if site.ceph is not None:
-        need = hardware.data_drives.count * site.ceph.osd_memory_target + _SYSTEM_MEMORY
-        if hardware.memory < need:
+        # A rehearsal may run on the little that a trial needs, and is told so; ordered hardware may not.
+        targets = hardware.data_drives.count * site.ceph.osd_memory_target
+        trial = site.kind == "rehearsal"
+        if hardware.memory < targets + _SYSTEM_MEMORY:
+            fits = trial and hardware.memory >= targets + _EVALUATION_MEMORY
+            need = targets + (_EVALUATION_MEMORY if trial and not fits else _SYSTEM_MEMORY)
             yield Found(
-                "error",
+                "warning" if fits else "error",
                 "hardware.memory",
                 f"{format_size(hardware.memory)} in each node",
                 f"{hardware.data_drives.count} OSDs of {format_size(site.ceph.osd_memory_target)} and the"
                 f" system need {format_size(need)} before any guest runs",
-                "more memory, or a smaller ceph.osd_memory_target",
+                "more memory, or a smaller ceph.osd_memory_target (896 MiB is the least that Ceph takes)",
             )
+    if site.ceph is not None and site.ceph.osd_memory_target < _LEAST_TARGET:
+        yield Found(
+            "error",
+            "ceph.osd_memory_target",
+            f"{format_size(site.ceph.osd_memory_target)} for each OSD",
+            f"Ceph takes no osd_memory_target below {format_size(_LEAST_TARGET)}",
+            format_size(_LEAST_TARGET),
+        )
 
 
 @rule("PF-RAM-SPEED")

@@ -44,12 +44,19 @@ def release(site: Site) -> Iterator[Found]:
     """A release that Proxmox VE does not ship (C05)."""
     packaged = _PACKAGED.get(site.install.release.split(".")[0])
     if site.ceph is not None and packaged is not None and site.ceph.release.lower() not in packaged:
+        foreign = site.ceph.repository == "manual"
         yield Found(
-            "error",
+            "warning" if foreign else "error",
             "ceph.release",
             f"Ceph {site.ceph.release} on Proxmox VE {site.install.release}",
-            f"that release is packaged with {' and '.join(packaged)} alone",
-            f"{packaged[-2]} or later",
+            f"that release is packaged with {' and '.join(packaged)} alone"
+            + (", and nobody supports packages from elsewhere" if foreign else ""),
+            f"{packaged[-2]} or later"
+            + (
+                ", from a repository of Proxmox"
+                if foreign
+                else ", or repository = manual and packages of your own"
+            ),
         )
 
 

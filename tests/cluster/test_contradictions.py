@@ -54,6 +54,11 @@ CASES: list[tuple[str, Path, dict[str, Any], str, str]] = [
         "error",
         "2 OSDs",
     ),
+    ("PF-RAM", LAB, {}, "warning", "9.75GiB"),
+    ("PF-RAM", LAB, {"kind": "acceptance", "relax": {}, "rack": None}, "error", "9.75GiB"),
+    ("PF-RAM", LAB, {"hardware.memory": "2GiB"}, "error", "2.75GiB"),
+    ("PF-RAM", PVE1, {"ceph.osd_memory_target": "200GiB"}, "error", "12 OSDs"),
+    ("PF-RAM", PVE1, {"ceph.osd_memory_target": "512MiB"}, "error", "896MiB"),
     ("PF-PLACEHOLDER", PVE1, {}, "error", "45 serial numbers such as REPLACE-NODE1"),
     ("PF-RAM-SPEED", PVE1, {}, "info", "4800 MT/s"),
     ("PF-NIC-SPOF", PVE1, {}, "warning", "one card"),
@@ -164,6 +169,7 @@ CASES: list[tuple[str, Path, dict[str, Any], str, str]] = [
     ("PF-HA-GROUPS", PVE1, {"ha.groups": True}, "warning", "affinity"),
     ("PF-CEPH-REL", PVE1, {"ceph.release": "quincy"}, "error", "squid and tentacle"),
     ("PF-CEPH-REL", PVE1, {"ceph.release": "reef"}, "error", "squid or later"),
+    ("PF-CEPH-REL", PVE1, {"ceph.release": "reef", "ceph.repository": "manual"}, "warning", "supports"),
     ("PF-CEPH-CAPACITY", PVE1, {}, "warning", "71.8 TB"),
     ("PF-CEPH-CAPACITY", PVE1, {"ceph.usable": "100TB"}, "error", "end at 92.2 TB"),
     ("PF-CEPH-REBUILD", PVE1, {}, "warning", "without a further host"),
@@ -282,7 +288,14 @@ def test_a_sound_site_contradicts_nothing() -> None:
 def test_the_lab_has_nothing_that_cannot_hold() -> None:
     found = contradictions(load(LAB))
     assert [str(each) for each in found if each.severity == "error"] == []
-    assert {each.id for each in found} == {"PF-BOND-SILENT", "PF-VLAN1", "PF-AWS-ID"}
+    assert {each.id for each in found} == {
+        "PF-BOND-SILENT",
+        "PF-VLAN1",
+        "PF-AWS-ID",
+        "PF-RAM",
+        "PF-CEPH-REL",
+        "PF-COROSYNC-SHARED",
+    }
 
 
 def test_the_ordered_hardware_names_the_famous_ones() -> None:
