@@ -106,20 +106,15 @@ def _leak(place: Place) -> Memory:
 
 
 def _shrink(place: Place) -> Memory:
-    """On both switches: whichever link is active, full-size packets do not pass."""
-    before = {}
-    for switch in place.rack.switch:
-        port = _port(place, switch)
-        before[switch.name] = port.max_frame
-        _fabric(place, switch).set_max_frame(port.name, SMALL_MTU + FRAME_OVERHEAD)
-    return {"max_frame": before}
+    """On the second switch alone: all is well until traffic has to move there."""
+    port = _port(place, place.rack.switch[SWITCH])
+    _fabric(place).set_max_frame(port.name, SMALL_MTU + FRAME_OVERHEAD)
+    return {"max_frame": port.max_frame}
 
 
 def _widen(place: Place, memory: Memory) -> None:
-    fallback = place.rack.fabric.mtu + FRAME_OVERHEAD
-    for switch in place.rack.switch:
-        length = memory.get("max_frame", {}).get(switch.name, fallback)
-        _fabric(place, switch).set_max_frame(switch.ports[place.target], length)
+    length = memory.get("max_frame", place.rack.fabric.mtu + FRAME_OVERHEAD)
+    _fabric(place).set_max_frame(place.rack.switch[SWITCH].ports[place.target], length)
 
 
 def _slow_lacp(place: Place) -> Memory:
@@ -190,8 +185,8 @@ DEFECTS = (
            (scenarios.SWITCH_PORTS,), _drop_vid, _restore_trunk, "node", "node2"),
     Defect("untagged-leak", f"a switch port hands out VLAN {HOST_VLAN} untagged",
            (scenarios.SWITCH_PORTS,), _leak, _restore_trunk, "node", "node1"),
-    Defect("wrong-mtu", f"a node's switch ports pass no packet above {SMALL_MTU} bytes",
-           (scenarios.FULL_SIZE,), _shrink, _widen, "node", "node2"),
+    Defect("wrong-mtu", f"a port of the second switch passes no packet above {SMALL_MTU} bytes",
+           (scenarios.SWITCH_PORTS,), _shrink, _widen, "node", "node2"),
     Defect("slow-lacp", "the switches' LAG uses slow LACP", (scenarios.BOND,),
            _slow_lacp, _fast_lacp, "node", "node1"),
     Defect("duplicate-address", "another station answers for a node's host address",

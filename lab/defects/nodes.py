@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from lab.defects import scenarios
 from lab.defects.defect import Defect, Memory, Place
 from lab.errors import LabError
 from lab.processes import run
 
 CONNECT_S = 15
+SMALL_MTU = 1400
 SCRIPT_DEADLINE_S = 120.0
 DROPIN = "/etc/ssh/sshd_config.d/00-left-over.conf"
 KEPT = "/root/.rack-defect"
@@ -90,6 +93,19 @@ def _right_resolver(place: Place, _: Memory) -> None:
     _put_back(place, "/etc/resolv.conf")
 
 
+def _small_packets(place: Place) -> Memory:
+    device = shell(place, f"ip -j -o addr show to {place.server.address}")
+    name = json.loads(device)[0]["ifname"]
+    shell(place, f"ip link set {name} mtu {SMALL_MTU}")
+    return {"interface": name}
+
+
+def _full_packets(place: Place, memory: Memory) -> None:
+    if "interface" in memory:  # a VLAN takes the MTU of what it stands on
+        below = memory["interface"].partition(".")[0]
+        shell(place, f"ip link set {memory['interface']} mtu $(cat /sys/class/net/{below}/mtu)")
+
+
 DEFECTS = (
     Defect("password-ssh-dropin", "a left-over sshd drop-in admits passwords", (scenarios.PASSWORDS,),
            _passwords, _no_passwords, "node", "node2"),
@@ -100,4 +116,6 @@ DEFECTS = (
     Defect("wrong-resolver", "the node asks a name server that does not exist",
            (scenarios.NAMES_AND_TIME, scenarios.RESOLUTION),
            _wrong_resolver, _right_resolver, "node", "node2"),
+    Defect("mtu-mismatch", f"the node's host interface takes no packet above {SMALL_MTU} bytes",
+           (scenarios.FULL_SIZE,), _small_packets, _full_packets, "node", "node1"),
 )  # fmt: skip

@@ -76,6 +76,8 @@ class Throughput:
 def mesh(cluster: Cluster) -> Mesh:
     """Pings at full MTU with the don't-fragment bit between all nodes, and a search for doubled addresses.
 
+    Each node asks who has its own address (RFC 5227) and who has each other node's: a second station may be
+    where only some can hear it, and the owner itself need not be among them.
     One round trip to each node, all at once. Raises UnknownError when a node could not probe: nothing was
     shown.
     """
@@ -92,6 +94,8 @@ def mesh(cluster: Cluster) -> Mesh:
             if other.name != name:
                 ping = f"ping -n -q -c {PINGS} -i 0.2 -W 2 -M do -s {size} -I {node.address} {other.address}"
                 lines.append(f"section {other.name}; {ping} 2>&1")
+                asked = f"arping -b -c 2 -w 2 -I {device} -s {node.address} {other.address}"
+                lines.append(f"section arp-{other.name}; {asked}")
         return cluster.nodes[name].gather("\n".join(lines), GATHER_S)
 
     answers = cluster.each(one)
@@ -101,13 +105,19 @@ def mesh(cluster: Cluster) -> Mesh:
         for other in site.nodes:
             if other.name != name:
                 paths.append(read_ping(name, other.name, site.bond.mtu, answer.get(other.name, "")))
-        if answer.rc.get("arp", 127) not in {0, 1}:
-            raise UnknownError(
-                f"{name}: could not look for doubled addresses: {answer.errors.get('arp', '').strip()}"
-            )
-        address = str(site.node(name).address)
-        doubled += [Doubled(name, address, mac) for mac in read_arping(answer.get("arp", ""))]
-    return Mesh(tuple(paths), tuple(doubled))
+        for section in (key for key in answer.rc if key.startswith("arp")):
+            if answer.rc[section] not in {0, 1}:
+                raise UnknownError(
+                    f"{name}: could not look for doubled addresses: {answer.errors.get(section, '').strip()}"
+                )
+        doubled += [
+            Doubled(name, str(site.node(name).address), mac) for mac in read_arping(answer.get("arp", ""))
+        ]
+        for other in site.nodes:
+            own = {link.mac.lower() for link in other.links}
+            heard = read_arping(answer.get(f"arp-{other.name}", ""))
+            doubled += [Doubled(other.name, str(other.address), mac) for mac in heard if mac not in own]
+    return Mesh(tuple(paths), tuple(dict.fromkeys(doubled)))
 
 
 def read_ping(source: str, target: str, size: int, text: str) -> Path:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from cluster.errors import UnknownError
+from cluster.node import Gathered
+from cluster.site import load
 from provisioners.network.observation import parse, port_vlans
-from provisioners.network.probes import failed_checks, read_arping, read_iperf, read_ping
+from provisioners.network.probes import Doubled, failed_checks, mesh, read_arping, read_iperf, read_ping
 
 PING = """PING 10.6.0.12 (10.6.0.12) from 10.6.0.11 : 1472(1500) bytes of data.
 
@@ -34,6 +37,34 @@ def test_doubled_addresses() -> None:
     )
     assert read_arping(text) == ["52:54:00:aa:bb:cc"]
     assert read_arping("ARPING 10.6.0.11 from 0.0.0.0 bond0.6\nReceived 0 response(s)\n") == []
+
+
+class _Cluster:
+    """Answers `each` with what one node hears for another's address."""
+
+    def __init__(self, heard: dict[tuple[str, str], str]) -> None:
+        self.site = load(Path("sites/lab.toml"))
+        self.heard = heard
+
+    def each(self, _: object) -> dict[str, Gathered]:
+        answers = {}
+        for node in self.site.nodes:
+            answer = answers[node.name] = Gathered()
+            answer["arp"], answer.rc["arp"] = "Received 0 response(s)", 0
+            for other in self.site.nodes:
+                if other is not node:
+                    own = f"Unicast reply from {other.address} [{other.links[0].mac.upper()}]  1.5ms\n"
+                    answer[other.name] = PING.format(received=3, loss=0)
+                    key = f"arp-{other.name}"
+                    answer[key], answer.rc[key] = own + self.heard.get((node.name, other.name), ""), 0
+        return answers
+
+
+def test_a_second_station_is_heard_by_whoever_can_hear_it() -> None:
+    assert mesh(_Cluster({})).doubled == ()  # type: ignore[arg-type]
+    second = "Unicast reply from 10.6.0.12 [02:00:00:00:00:99]  0.9ms\n"
+    found = mesh(_Cluster({("node3", "node2"): second})).doubled  # type: ignore[arg-type]
+    assert found == (Doubled("node2", "10.6.0.12", "02:00:00:00:00:99"),)
 
 
 def test_throughput() -> None:
