@@ -27,8 +27,6 @@ from chaos.signals import EndingSignals, shielded
 from chaos.timeline import Record
 from cluster.errors import RackproofError, RefusedError, UnknownError, UnreachableError
 
-INJECT_S = 20.0
-HEAL_S = 30.0
 ALONE_S = 60.0  # after the switch was due: the time a target may take to answer again
 _POLL_S = 0.5
 HARNESS = "the harness"
@@ -157,10 +155,10 @@ class Engine:
         self._say(f"breaking: {fault.kind} of {fault.target}; it heals itself after {fault.deadman_s:g} s")
         window.broken_s = window.record.mark(f"{fault.kind} injected", origin=True)
         fault.inject(self.cluster, drill)
-        deadline = time.monotonic() + INJECT_S
+        deadline = time.monotonic() + fault.inject_s
         while not fault.injected(self.cluster, drill):
             if time.monotonic() > deadline:
-                raise UnknownError(f"{fault.kind} of {fault.target} was not seen within {INJECT_S:g} s")
+                raise UnknownError(f"{fault.kind} of {fault.target} was not seen within {fault.inject_s:g} s")
             self._sleep(_POLL_S)
         window.seen_s = window.record.mark(f"{fault.target} seen broken")
         self.journal.advance(drill, State.BROKEN)
@@ -201,10 +199,10 @@ class Engine:
         if not (fault.alone and window.broken_s is not None):
             try:
                 fault.heal(self.cluster, window.drill)
-                if self._seen_healed(fault, time.monotonic() + HEAL_S):
+                if self._seen_healed(fault, time.monotonic() + fault.heal_s):
                     window.healed_by = HARNESS
                     return True
-                why = HealError(f"{fault.target} was not seen healed within {HEAL_S:g} s")
+                why = HealError(f"{fault.target} was not seen healed within {fault.heal_s:g} s")
             except UnreachableError as error:
                 why = None if fault.may_isolate else error
             except RackproofError as error:

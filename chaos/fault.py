@@ -51,6 +51,10 @@ class Fault(ABC):
     """True where the target may be cut off from the harness: then the dead-man's switch is who heals it."""
     alone: ClassVar[bool] = False
     """True where the harness must not heal: the drill shows that the target comes back without help."""
+    inject_s: ClassVar[float] = 20.0
+    """Seconds within which the target must be seen broken."""
+    heal_s: ClassVar[float] = 30.0
+    """Seconds within which the target must be seen healed."""
 
     deadman_s: float = 90.0
     """Seconds after which the target heals itself; longer than the drill."""

@@ -28,7 +28,7 @@ Feature: A part of the storage fails and no byte is lost
     And every acknowledged write is read back
     And a deep scrub finds nothing damaged
 
-  @criterion-2 @hands
+  @hands
   Scenario: The disk of an OSD is pulled out of its bay
     When the disk of an OSD is pulled out of its bay
     Then Ceph takes it down within 2 minutes
@@ -46,7 +46,7 @@ Feature: A part of the storage fails and no byte is lost
     And every acknowledged write is read back
     And a deep scrub finds nothing damaged
 
-  @criterion-2
+  @patience
   Scenario: An OSD stays dead and Ceph takes it out by itself
     When an OSD is killed for longer than Ceph waits
     Then Ceph takes it down within 2 minutes

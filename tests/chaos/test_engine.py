@@ -16,6 +16,7 @@ import pytest
 
 from chaos import engine as engine_module
 from chaos.engine import HARNESS, SWITCH, Engine, HealError
+from chaos.fault import Fault
 from chaos.guard import Guard
 from chaos.journal import Journal, State, recover
 from chaos.signals import Terminated
@@ -27,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
-    monkeypatch.setattr(engine_module, "INJECT_S", 0.05)
-    monkeypatch.setattr(engine_module, "HEAL_S", 0.05)
+    monkeypatch.setattr(Fault, "inject_s", 0.05)
+    monkeypatch.setattr(Fault, "heal_s", 0.05)
     return Folder(tmp_path)
 
 
