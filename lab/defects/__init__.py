@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lab.defects import bmcs, fabric, nodes, parameters, servers
+from lab.defects import bmcs, fabric, membership, nodes, parameters, servers, storage
 from lab.defects.defect import Defect, Place
 from lab.errors import LabError
 from lab.paths import State, state_folder
@@ -18,7 +18,9 @@ from lab.rack import Rack, load
 from lab.standins.aws import material
 
 CATALOGUE: dict[str, Defect] = {
-    defect.name: defect for module in (fabric, servers, parameters, bmcs, nodes) for defect in module.DEFECTS
+    defect.name: defect
+    for module in (fabric, servers, parameters, bmcs, nodes, membership, storage)
+    for defect in module.DEFECTS
 }
 
 

@@ -23,6 +23,10 @@ REQUIRED = {
     "wrong-vlan", "vid-dropped", "untagged-leak", "wrong-mtu", "duplicate-address", "password-ssh-dropin",
     "no-time-sync", "wrong-hostname", "unreadable-parameter", "plain-secret", "bmc-wrong-password",
     "bmc-swapped",
+    "mtu-mismatch", "ring-1-down", "wrong-ring-address", "clock-skew", "missing-vote", "stale-node-entry",
+    "pool-size-2", "min-size-1", "wrong-ratio", "no-application", "osd-down", "osd-out", "osd-on-wrong-class",
+    "mon-down", "insecure-reclaim", "cephx-off", "pg-inconsistent", "noout-left-set", "nearfull",
+    "stale-storage-entry",
     "bmc-clock-wrong", "wrong-medium-checksum", "missing-parameter", "slow-lacp", "wrong-resolver",
 }  # fmt: skip
 
