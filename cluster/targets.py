@@ -13,17 +13,19 @@ from typing import Literal
 from cluster.units import (
     format_bytes_rate,
     format_iops,
+    format_percent,
     format_rate,
     format_seconds,
     format_size,
     parse_bytes_rate,
     parse_iops,
+    parse_percent,
     parse_rate,
     parse_seconds,
     parse_size,
 )
 
-Unit = Literal["bit/s", "B/s", "s", "B", "IOPS"]
+Unit = Literal["bit/s", "B/s", "s", "B", "IOPS", "%"]
 
 _PARSE: Mapping[Unit, Callable[[object], float]] = {
     "bit/s": parse_rate,
@@ -31,6 +33,7 @@ _PARSE: Mapping[Unit, Callable[[object], float]] = {
     "s": parse_seconds,
     "B": parse_size,
     "IOPS": parse_iops,
+    "%": parse_percent,
 }
 _FORMAT: Mapping[Unit, Callable[[float], str]] = {
     "bit/s": format_rate,
@@ -38,6 +41,7 @@ _FORMAT: Mapping[Unit, Callable[[float], str]] = {
     "s": format_seconds,
     "B": lambda size: format_size(int(size)),
     "IOPS": format_iops,
+    "%": format_percent,
 }
 
 
@@ -53,7 +57,7 @@ class Target:
 
     @property
     def value(self) -> float:
-        """The promised number in `unit` (bit/s, s, bytes, operations a second)."""
+        """The promised number in `unit` (bit/s, s, bytes, operations a second, percent)."""
         return self.parse(self.default)
 
     def parse(self, text: object) -> float:
@@ -93,7 +97,9 @@ TARGETS: Mapping[str, Target] = {
         Target("ceph_sequential_write", "1 GB/s", "B/s", ">", "S, p11 5.2"),
         Target("ceph_sequential_read", "2 GB/s", "B/s", ">", "p11 5.2; S asks for 1 GB/s"),
         Target("ceph_random_read", "100k IOPS", "IOPS", ">", "S, p11 5.2"),
+        Target("ceph_random_write", "100k IOPS", "IOPS", ">", "S, read to mean both; p11 5.2 reads only"),
         Target("ceph_latency_p95", "5 ms", "s", "<", "S, in steady state"),
+        Target("baseline_regression", "15 %", "%", "<", "house: no worse than the site's own baseline"),
         Target("ceph_usable_capacity", "90 TB", "B", ">", "S: 90 TB, elsewhere 92 TB"),
         Target("weka_throughput", "50 GB/s", "B/s", ">", "p11 5.4: 50-100 GB/s"),
         Target("weka_random_read", "50k IOPS", "IOPS", ">", "p11 5.4"),

@@ -52,6 +52,8 @@ _COUNTS: Mapping[str, int] = {
     f"{prefix}{space}IOPS": factor for prefix, factor in _PREFIXES.items() for space in ("", " ")
 }
 
+_SHARES: Mapping[str, int] = dict.fromkeys(("%", "percent"), 1)
+
 
 def _parse(text: object, units: Mapping[str, int] | Mapping[str, Decimal], what: str) -> Decimal:
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
@@ -96,6 +98,11 @@ def parse_seconds(text: object) -> float:
 def parse_iops(text: object) -> float:
     """Operations a second. Accepts `100k IOPS`. Raises UnitError."""
     return float(_parse(text, _COUNTS, 'operations a second with the unit IOPS such as "100k IOPS"'))
+
+
+def parse_percent(text: object) -> float:
+    """Percent. Accepts `15 %`, `15 percent`. Raises UnitError."""
+    return float(_parse(text, _SHARES, 'a share with the unit % such as "15 %"'))
 
 
 def _plain(number: Decimal) -> str:
@@ -150,3 +157,8 @@ def format_iops(per_second: float) -> str:
     """Inverse of parse_iops: `100k IOPS`."""
     units = [(f"{prefix} IOPS", Decimal(_PREFIXES[prefix])) for prefix in ("M", "k", "")]
     return _shortest(Decimal(repr(float(per_second))), units, 3)
+
+
+def format_percent(share: float) -> str:
+    """Inverse of parse_percent: `15 %`."""
+    return f"{_plain(Decimal(repr(float(share))))} %"

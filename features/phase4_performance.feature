@@ -5,7 +5,7 @@ Feature: Storage performance: as fast as ordered, and not slower than it was
   read, and are removed afterwards. A figure counts after a warm-up, and the report says where it was not steady.
 
   Background:
-    Given the storage cluster is ready
+    Given storage is ready
     And every node has loaded the storage at the same time, as virtual machines and as containers do
 
   @criterion-10
@@ -20,8 +20,8 @@ Feature: Storage performance: as fast as ordered, and not slower than it was
 
   @criterion-10
   Scenario Outline: Many small transfers at random places are fast for <guests>
-    Then all nodes together read blocks of 4 KiB at random for <guests> with at least 100k IOPS
-    And all nodes together write blocks of 4 KiB at random for <guests> with at least 100k IOPS
+    Then all nodes together read small blocks at random for <guests> with at least 100k IOPS
+    And all nodes together write small blocks at random for <guests> with at least 100k IOPS
 
     Examples:
       | guests           |
@@ -30,7 +30,7 @@ Feature: Storage performance: as fast as ordered, and not slower than it was
 
   @criterion-10
   Scenario Outline: Under load nobody waits long: <guests>
-    Then while all nodes read and write at random for <guests>, 95 percent of all waits are under 5 ms
+    Then while all nodes read and write at random for <guests>, 95 percent of all waits are under 5 milliseconds
 
     Examples:
       | guests           |
@@ -39,7 +39,7 @@ Feature: Storage performance: as fast as ordered, and not slower than it was
 
   @criterion-10
   Scenario: Nothing has become slower since the baseline was taken
-    Then no figure is worse than its baseline by 15 percent or more
+    Then no figure is worse than its baseline by 15 % or more
 
   Scenario: The benchmark leaves nothing behind
     Then no image, mapped device or fio server of the benchmark is left

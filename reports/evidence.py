@@ -9,19 +9,21 @@ import dataclasses
 import json
 import math
 import os
+import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from reports import criteria
-from reports.model import Kind, Measurement, Planned, Relation, RunRecord, Status, Timeline
+from reports.model import Distribution, Kind, Measurement, Planned, Relation, RunRecord, Status, Timeline
 from reports.record import NAME, Journal, now, replay
 from reports.redaction import Redactor
 
-__all__ = ["Measurement", "Run", "Timeline", "judge", "save", "to_json"]
+__all__ = ["Distribution", "Measurement", "Run", "Timeline", "judge", "save", "to_json"]
 
 SCHEMA = 1
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 MAX_TRANSCRIPT = 65_536
 """Characters of one command's output that are kept; of more, the first and last halves."""
 
@@ -129,6 +131,27 @@ class Run:
         """Keep the course of a drill."""
         self._write("timeline", **dataclasses.asdict(timeline))
 
+    def distribution(self, distribution: Distribution) -> None:
+        """Keep latencies by percentile, drawn in the report."""
+        self._write("distribution", **dataclasses.asdict(distribution))
+
+    def artefact(self, name: str, text: str) -> Path:
+        """Keep a file whole, redacted, in the folder `artefacts` beside the report; its path is returned.
+
+        A name that is taken gets a number. Raises ValueError for a name that is not a plain file name.
+        """
+        if not _FILE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no plain file name")
+        with self._lock:
+            folder = self.folder / "artefacts"
+            folder.mkdir(exist_ok=True)
+            stem, dot, ending = name.partition(".")
+            free = (name, *(f"{stem}-{number}{dot}{ending}" for number in range(2, 1000)))
+            path = next(folder / each for each in free if not (folder / each).exists())
+            path.write_text(self.redactor.text(text), encoding="utf-8")
+            self._write("artefact", path=str(path.relative_to(self.folder)))
+        return path
+
     def transcript(self, where: str, command: str, output: str, seconds: float) -> None:
         """Keep a command and what it answered."""
         # Redacted before it is cut: half a secret is no longer recognised.
@@ -199,6 +222,8 @@ def to_json(record: RunRecord) -> dict[str, Any]:
                 "changes": run.changes,
                 "measurements": [dataclasses.asdict(m) for m in run.measurements],
                 "timelines": [dataclasses.asdict(t) for t in run.timelines],
+                "distributions": [dataclasses.asdict(d) for d in run.distributions],
+                "artefacts": list(run.artefacts),
             }
             for run in record.scenarios
         ],

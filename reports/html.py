@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import criteria, plots
+from reports import criteria, percentiles, plots
 from reports.catalogue import phase_of
 from reports.model import STATUSES, RunRecord, ScenarioRun
 from reports.redaction import Redactor
@@ -47,6 +47,12 @@ def render(record: RunRecord, redactor: Redactor) -> str:
         changes=_changes(everything),
         measurements=[(run, m) for run in everything for m in run.measurements],
         drills=[(run, Markup(plots.timeline(t))) for run in everything for t in run.timelines],  # noqa: S704
+        latencies=[
+            (run, Markup(percentiles.draw(d)))  # noqa: S704
+            for run in everything
+            for d in run.distributions
+        ],
+        artefacts=[(run, path) for run in everything for path in run.artefacts],
         transcripts=_transcripts(everything),
         max_shown=MAX_SHOWN,
         not_run=len(record.catalogue) - len(record.scenarios),
@@ -70,6 +76,12 @@ def export(record: RunRecord, folder: Path, redactor: Redactor) -> None:
         (folder / "plots").mkdir(exist_ok=True)
         drawing = "\n".join(re.findall(r"<svg.*?</svg>", plots.timeline(timeline), re.DOTALL)[:1])
         target = folder / "plots" / f"{number:02}-{_slug(timeline.title)}.svg"
+        target.write_text(redactor.known(drawing), encoding="utf-8")
+    everything = [record.outside, *record.scenarios]
+    for number, distribution in enumerate((d for run in everything for d in run.distributions), 1):
+        (folder / "plots").mkdir(exist_ok=True)
+        drawing = "\n".join(re.findall(r"<svg.*?</svg>", percentiles.draw(distribution), re.DOTALL))
+        target = folder / "plots" / f"latency-{number:02}-{_slug(distribution.title)}.svg"
         target.write_text(redactor.known(drawing), encoding="utf-8")
     for number, run in enumerate([record.outside, *record.scenarios]):
         if not run.transcripts:

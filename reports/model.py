@@ -63,6 +63,25 @@ class Timeline:
 
 
 @dataclass(frozen=True)
+class Distribution:
+    """Latency against percentile, for the report: series are (label, ((percent, seconds), ...))."""
+
+    title: str
+    series: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
+    target_percent: float | None = None
+    target_s: float | None = None
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Distribution:
+        """From JSON, where tuples have become lists."""
+        series = tuple(
+            (str(label), tuple((float(percent), float(latency)) for percent, latency in points))
+            for label, points in data.get("series", ())
+        )
+        return cls(data["title"], series, data.get("target_percent"), data.get("target_s"))
+
+
+@dataclass(frozen=True)
 class Transcript:
     """One command as it was run: where, what, what came back, how long it took."""
 
@@ -100,6 +119,9 @@ class ScenarioRun:
     changes: list[dict[str, str]] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
     timelines: list[Timeline] = field(default_factory=list)
+    distributions: list[Distribution] = field(default_factory=list)
+    artefacts: list[str] = field(default_factory=list)
+    """Files kept beside the report, relative to the run's folder."""
     transcripts: list[Transcript] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

@@ -100,7 +100,7 @@ def _panel(drill: Timeline, scale: _Scale, name: str) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(drill.title)}, {name}" '
         f'xmlns="http://www.w3.org/2000/svg" font-family="Helvetica,Arial,sans-serif" font-size="12">'
-        f"{''.join(parts)}{_text(0, floor + 17, f'{name}, seconds', QUIET)}</svg>"
+        f"{''.join(parts)}{text(0, floor + 17, f'{name}, seconds', QUIET)}</svg>"
     )
 
 
@@ -119,8 +119,8 @@ def _ticks(scale: _Scale, top: int, floor: int) -> Iterable[str]:
     number = math.ceil(scale.start / step)
     while number * step <= scale.end:
         x = scale.x(number * step)
-        yield _line(x, top, x, floor, LINE)
-        yield _text(x, floor + 17, f"{number * step + 0.0:.{digits}f}", QUIET, "middle")
+        yield line(x, top, x, floor, LINE)
+        yield text(x, floor + 17, f"{number * step + 0.0:.{digits}f}", QUIET, "middle")
         number += 1
 
 
@@ -131,8 +131,8 @@ def _nice(rough: float) -> float:
 
 def _path_row(drill: Timeline, path: str, scale: _Scale, y: int) -> Iterable[str]:
     middle = y + ROW / 2
-    yield _text(0, middle + 4, path if len(path) <= 30 else path[:29] + "…", INK)
-    yield _line(LABELS, middle, WIDTH - MARGIN, middle, "#9aa5b1")
+    yield text(0, middle + 4, path if len(path) <= 30 else path[:29] + "…", INK)
+    yield line(LABELS, middle, WIDTH - MARGIN, middle, "#9aa5b1")
     own = sorted((o for o in drill.outages if o[0] == path), key=lambda o: o[1] - o[2])
     for rank, (_, start, end) in enumerate(own):
         if end < scale.start or start > scale.end:
@@ -145,12 +145,12 @@ def _path_row(drill: Timeline, path: str, scale: _Scale, y: int) -> Iterable[str
             continue
         near_end = left + width + 60 > WIDTH - MARGIN
         x, anchor = (left - 5, "end") if near_end else (left + width + 5, "start")
-        yield _text(x, middle - 3, seconds(end - start), OUTAGE, anchor, bold=True)
+        yield text(x, middle - 3, seconds(end - start), OUTAGE, anchor, bold=True)
 
 
 def _predicted_row(predicted: float, scale: _Scale, y: int) -> Iterable[str]:
     middle = y + ROW / 2
-    yield _text(0, middle + 4, "predicted", EXPECTED)
+    yield text(0, middle + 4, "predicted", EXPECTED)
     if not scale.shows(predicted):
         return
     left, right = scale.x(0.0), scale.x(predicted)
@@ -158,7 +158,7 @@ def _predicted_row(predicted: float, scale: _Scale, y: int) -> Iterable[str]:
         f'<rect x="{left:.1f}" y="{middle - BAR / 2:.1f}" width="{max(right - left, 2.5):.1f}" '
         f'height="{BAR}" fill="none" stroke="{EXPECTED}" stroke-width="1.5" stroke-dasharray="5 3"/>'
     )
-    yield _text(max(right, left + 2.5) + 5, middle + 4, seconds(predicted), EXPECTED)
+    yield text(max(right, left + 2.5) + 5, middle + 4, seconds(predicted), EXPECTED)
 
 
 def _marks(drill: Timeline, scale: _Scale, top: int, floor: int) -> Iterable[str]:
@@ -174,7 +174,7 @@ def _marks(drill: Timeline, scale: _Scale, top: int, floor: int) -> Iterable[str
         name = f"<title>{escape(label)}</title>"
         yield f'<path d="{pointer}" fill="none" stroke="{INK}"/>'
         yield f'<circle cx="{shown:.1f}" cy="{top - 13}" r="9" fill="{INK}">{name}</circle>'
-        yield _text(shown, top - 9, str(number), "#ffffff", "middle")
+        yield text(shown, top - 9, str(number), "#ffffff", "middle")
 
 
 def _events(drill: Timeline) -> str:
@@ -192,10 +192,12 @@ def _rect(x: float, y: float, width: float, height: float, fill: str) -> str:
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"/>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, stroke: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, stroke: str) -> str:
+    """A straight line of one unit's width."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{stroke}"/>'
 
 
-def _text(x: float, y: float, text: str, fill: str, anchor: str = "start", bold: bool = False) -> str:
+def text(x: float, y: float, words: str, fill: str, anchor: str = "start", bold: bool = False) -> str:
+    """One line of text at the baseline (x, y)."""
     weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}" text-anchor="{anchor}"{weight}>{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}" text-anchor="{anchor}"{weight}>{escape(words)}</text>'

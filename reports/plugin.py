@@ -30,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from reports import html, plots, status, terminal
+from reports import html, percentiles, plots, status, terminal
 from reports.catalogue import Case, CatalogueError, read_all
 from reports.evidence import Run
 from reports.model import BAD, Kind, Planned, ScenarioRun, Status, worst
@@ -245,6 +245,7 @@ class RunPlugin:
         if report.when == "teardown":
             # A drill is often drawn by the fixture that healed it, so not before now.
             drawn = [html.detail(plots.timeline(timeline)) for timeline in run.timelines]
+            drawn += [html.detail(percentiles.draw(each)) for each in run.distributions]
             report.extras = [*getattr(report, "extras", []), *drawn]  # type: ignore[attr-defined]
             report.user_properties.extend(_properties(run, _verdict(self._phases)[0]))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from reports.model import (
+    Distribution,
     Measurement,
     Planned,
     RunRecord,
@@ -154,6 +155,8 @@ _HANDLERS: Mapping[str, Callable[[RunRecord, Mapping[str, Any]], None]] = {
     "change": lambda r, e: _current(r).changes.append({"node": e["node"], "summary": e["summary"]}),
     "measure": lambda r, e: _current(r).measurements.append(Measurement(**_MEASUREMENT(e))),
     "timeline": lambda r, e: _current(r).timelines.append(Timeline.of(e)),
+    "distribution": lambda r, e: _current(r).distributions.append(Distribution.of(e)),
+    "artefact": lambda r, e: _current(r).artefacts.append(e["path"]),
     "transcript": lambda r, e: _current(r).transcripts.append(Transcript(**_TRANSCRIPT(e))),
     "note": lambda r, e: _notes(r).append(e["text"]),
     "contradiction": lambda r, e: r.contradictions.append({k: str(v) for k, v in e["finding"].items()}),

@@ -22,6 +22,21 @@ PROMISED = {
     "each node's clock is synchronised to the ordered time servers within #": "clock_offset",
     "the throughput between every pair of nodes is at least #": "host_network_throughput",
     "no path is interrupted for more than #": "link_outage",
+    "no figure is worse than its baseline by # or more": "baseline_regression",
+    **{
+        sentence.format(guests): name
+        for guests in ("virtual machines", "containers")
+        for sentence, name in (
+            ("all nodes together write in sequence for {} with at least #", "ceph_sequential_write"),
+            ("all nodes together read in sequence for {} with at least #", "ceph_sequential_read"),
+            ("all nodes together read small blocks at random for {} with at least #", "ceph_random_read"),
+            ("all nodes together write small blocks at random for {} with at least #", "ceph_random_write"),
+            (
+                "while all nodes read and write at random for {}, 95 percent of all waits are under #",
+                "ceph_latency_p95",
+            ),
+        )
+    },
 }
 OURS = {
     # Deadlines of rackproof's own, which are no promise about the cluster: what they must exceed.

@@ -98,15 +98,19 @@ def profiles(table: Benchmark) -> tuple[Profile, ...]:
 
 
 def pools(site: Site) -> dict[Way, str]:
-    """The pool each way is measured in: the first ordered RBD pool for librbd, the last for the kernel.
+    """The pool each way is measured in: the first one whose guests come that way (`krbd`), else the first.
 
-    By the house's order virtual machines come first and reach their pool through librbd, containers through
-    the kernel. Raises RefusedError where no RBD pool is ordered.
+    Raises RefusedError where no RBD pool is ordered.
     """
-    found = [name for name, pool in site.ceph.pools.items() if pool.application == "rbd"] if site.ceph else []
+    ordered = site.ceph.pools.items() if site.ceph else ()
+    found = {name: pool.krbd for name, pool in ordered if pool.application == "rbd"}
     if not found:
         raise RefusedError(f"{site.file}: ceph.pools has no pool with application = 'rbd' to be measured")
-    return {"librbd": found[0], "kernel": found[-1]}
+    first = next(iter(found))
+    return {
+        "librbd": next((name for name, krbd in found.items() if not krbd), first),
+        "kernel": next((name for name, krbd in found.items() if krbd), first),
+    }
 
 
 def images(site: Site) -> dict[Way, dict[str, Image]]:
