@@ -35,7 +35,18 @@ from cluster.site_models import (
     Ssh,
     Switch,
 )
-from cluster.site_services import Auth, Backup, Ceph, Corosync, Gpu, Ha, Isolation, Monitoring, Weka
+from cluster.site_services import (
+    Auth,
+    Backup,
+    Benchmark,
+    Ceph,
+    Corosync,
+    Gpu,
+    Ha,
+    Isolation,
+    Monitoring,
+    Weka,
+)
 from cluster.site_types import Address, Boolean, ClusterName, Domain, Label, Model, TimeServer, TimeZone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,6 +91,7 @@ class Site(Model):
     gpu: Gpu | None = Field(None, description="graphics cards")
     pve: Pve | None = Field(None, description="who speaks to the API of Proxmox VE")
     ceph: Ceph | None = Field(None, description="storage cluster")
+    benchmark: Benchmark | None = Field(None, description="how the storage is measured")
     corosync: Corosync | None = Field(None, description="membership layer")
     ha: Ha | None = Field(None, description="high availability")
     backup: Backup | None = Field(None, description="backup")

@@ -17,6 +17,7 @@ from cluster.site_types import (
     Rate,
     Seconds,
     Share,
+    SitePath,
     Size,
 )
 
@@ -55,6 +56,7 @@ class Pool(Model):
     size: Positive = Field(3, description="replicas")
     min_size: Positive = Field(2, description="replicas without which input and output stop")
     pg_num: Positive | None = Field(None, description="placement groups; left out: the autoscaler decides")
+    krbd: Boolean = Field(False, description="guests reach its images through the kernel, as containers must")
 
 
 class Ceph(Model):
@@ -84,7 +86,32 @@ class Ceph(Model):
     latency_p95: Seconds | None = Field(
         None, description="95th percentile of latency promised, faults included"
     )
+    settings: dict[str, Line] = Field(
+        {}, description='further options, "section/option" = value, as in ceph config set'
+    )
     pools: dict[str, Pool] = Field({}, description="pools by name")
+
+
+class Benchmark(Model):
+    """How the storage is measured. Left out: as suits hardware."""
+
+    ramp: Seconds = Field(10.0, description="warm-up before each load; it does not count")
+    runtime: Seconds = Field(60.0, description="length of each load, ramp left out")
+    repeats: Positive = Field(3, description="how often each load is run; the median is judged")
+    image_size: Size = Field(
+        128 * 2**30,
+        description="size of each node's image; all images together should exceed the OSDs' memory",
+    )
+    jobs: Positive = Field(4, description="fio jobs on each node, each with a part of the image to itself")
+    depth: Positive = Field(32, description="operations in flight for each job: small blocks at random")
+    latency_depth: Positive = Field(
+        4, description="operations in flight for each job while latency is measured"
+    )
+    sequential_depth: Positive = Field(16, description="operations in flight for each job: large blocks")
+    sequential_block: Size = Field(4 * 2**20, description="block size of transfers in sequence")
+    baseline: SitePath | None = Field(
+        None, description="file of the baseline; left out: reports/baselines/NAME.json with the site's name"
+    )
 
 
 class Corosync(Model):

@@ -109,9 +109,13 @@ def _legend(series: list[tuple[str, list[tuple[float, float]]]]) -> Iterable[str
             f'<line x1="0" y1="{y - 4}" x2="34" y2="{y - 4}" stroke="{colour}" stroke-width="2" '
             f'stroke-dasharray="{dash}"/>'
         )
-        told = ", ".join(f"{p:g} % within {_latency(s)}" for p, s in sorted(points) if p in (50.0, 95.0, 99.0))
+        told = ", ".join(
+            f"{p:g} % within {_latency(s)}" for p, s in sorted(points) if p in (50.0, 95.0, 99.0)
+        )
         yield text(42, y, f"{label}: {told}" if told else label, INK)
 
 
 def _latency(value: float) -> str:
-    return f"{value * 1e6:.3g} µs" if value < 0.001 else seconds(value) if value >= 1 else f"{value * 1000:.3g} ms"
+    if value < 0.001:
+        return f"{value * 1e6:.3g} us"
+    return seconds(value) if value >= 1 else f"{value * 1000:.3g} ms"

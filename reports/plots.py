@@ -200,4 +200,5 @@ def line(x1: float, y1: float, x2: float, y2: float, stroke: str) -> str:
 def text(x: float, y: float, words: str, fill: str, anchor: str = "start", bold: bool = False) -> str:
     """One line of text at the baseline (x, y)."""
     weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}" text-anchor="{anchor}"{weight}>{escape(words)}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" fill="{fill}" text-anchor="{anchor}"'
+    return f"<text {place}{weight}>{escape(words)}</text>"

@@ -58,7 +58,9 @@ class Comparison:
 
 def save(path: Path, baseline: Baseline) -> None:
     """Write the file, which must not be there yet. Raises BaselineError."""
-    text = json.dumps({"schema": SCHEMA, **asdict(baseline)}, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    text = (
+        json.dumps({"schema": SCHEMA, **asdict(baseline)}, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    )
     partial = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,9 +98,7 @@ def compare(path: Path, was: Baseline, now: Baseline) -> list[Comparison]:
     if was.site != now.site:
         raise UnknownError(f"{path}: the baseline is of site {was.site!r}, expected {now.site!r}")
     mine, theirs = json.loads(json.dumps(dict(now.settings))), dict(was.settings)
-    other = sorted(
-        key for key in {*theirs, *mine} if theirs.get(key) != mine.get(key)
-    )
+    other = sorted(key for key in {*theirs, *mine} if theirs.get(key) != mine.get(key))
     if other:
         told = ", ".join(f"{key} was {theirs.get(key)!r} and is {mine.get(key)!r}" for key in other)
         raise UnknownError(

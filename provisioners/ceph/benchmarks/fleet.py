@@ -209,12 +209,12 @@ class Fleet:
             raise UnknownError(f"{what}: {'; '.join(failed)}")
 
 
-def drive_script(jobs: Mapping[str, str], log: str, deadline_s: float) -> str:
+def drive_script(jobs: Mapping[str, str], log: str, deadline_s: float, folder: str = CLIENT) -> str:
     """One script for the driving node: job files, fio's client, its report and logs as sections.
 
     Sockets are named relative to the folder: fio names each log after its server, and a path would be no name.
     """
-    lines = [f"cd {CLIENT} || exit 1", f"rm -f ./*.fio ./{log}*.log.* report.json"]
+    lines = [f"cd {folder} || exit 1", f"rm -f ./*.fio ./{log}*.log.* report.json"]
     words = []
     for name, text in jobs.items():
         lines.append(f"cat > {name}.fio <<'END-OF-JOB'\n{text.rstrip()}\nEND-OF-JOB")

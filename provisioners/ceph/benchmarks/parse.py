@@ -152,7 +152,5 @@ def _direction(
     if not found.bins:
         raise UnknownError(f"{node}: fio reports no latencies of its {way}s")
     if runtime_s is not None and found.runtime_s < MIN_RUNTIME * runtime_s:
-        raise UnknownError(
-            f"{node}: fio ran for {found.runtime_s:.1f} s, expected {runtime_s:g} s: {said}"
-        )
+        raise UnknownError(f"{node}: fio ran for {found.runtime_s:.1f} s, expected {runtime_s:g} s: {said}")
     return found

@@ -85,7 +85,7 @@ class Outcome:
 
 def settings(site: Site) -> Benchmark:
     """The site's own, or those for hardware."""
-    return site.benchmark or Benchmark()
+    return site.benchmark or Benchmark.model_validate({})
 
 
 def described(site: Site) -> dict[str, object]:
@@ -151,9 +151,7 @@ def measure(cluster: Cluster, say: Say) -> Outcome:
 Places = Mapping[str, tuple[jobs.Image, str | None]]
 
 
-def _fill(
-    fleet: Fleet, table: Benchmark, way: Way, places: Places, outcome: Outcome, say: Say
-) -> None:
+def _fill(fleet: Fleet, table: Benchmark, way: Way, places: Places, outcome: Outcome, say: Say) -> None:
     began = time.monotonic()
     files = {name: jobs.prefill(table, image, device) for name, (image, device) in places.items()}
     answer = fleet.drive(files, jobs.LOG, fill_s(table))
