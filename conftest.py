@@ -30,7 +30,9 @@ pytest_plugins = [
     "steps.phase0_preflight",
     "steps.phase1_base_install",
     "steps.phase2_network",
+    "steps.phase3_cluster",
     "steps.network_drills",
+    "steps.storage_drills",
 ]
 
 ROOT = Path(__file__).resolve().parent

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cluster.aws import Aws
 from cluster.bmc import Bmc
+from cluster.ceph import Ceph
 from cluster.errors import RackproofError
 from cluster.hands import Hands
 from cluster.node import Gathered, Node
+from cluster.pve import CA, Pve
 from cluster.secrets import Secrets
 from cluster.ssh import SshFolder, SshHost
 from cluster.switches import DRIVERS, SwitchConnection
@@ -76,9 +78,32 @@ class Cluster:
         return {spec.name: Node(spec, self.ssh, self._tell) for spec in self.site.nodes}
 
     @cached_property
+    def pve(self) -> dict[str, Pve]:
+        """Each node's API of Proxmox VE by the node's name. Raises RackproofError where the site has none."""
+        table = self.site.pve
+        if table is None:
+            raise RackproofError(f"{self.site.name}: pve: expected a table that says who speaks to the API")
+
+        def of(name: str) -> Pve:
+            return Pve(
+                self.site.node(name),
+                table,
+                password=lambda: self.secrets.resolve(table.password, node=name),
+                authority=lambda: self.nodes[name].run(f"cat {CA}").stdout,
+                observer=self._tell,
+            )
+
+        return {spec.name: of(spec.name) for spec in self.site.nodes}
+
+    @cached_property
     def bmcs(self) -> dict[str, Bmc]:
         """Each node's BMC by the node's name."""
         return {spec.name: Bmc(spec, self.secrets, self._tell) for spec in self.site.nodes}
+
+    @cached_property
+    def ceph(self) -> Ceph:
+        """Questions to the storage cluster, through whichever node answers."""
+        return Ceph(self)
 
     @cached_property
     def switches(self) -> dict[str, SwitchConnection]:
@@ -126,6 +151,7 @@ class Cluster:
         )  # cached_property keeps its value there: nothing is opened in order to be closed
         closers: list[Callable[[], None]] = [bmc.close for bmc in opened.get("bmcs", {}).values()]
         closers += [switch.close for switch in opened.get("switches", {}).values()]
+        closers += [pve.close for pve in opened.get("pve", {}).values()]
         closers += [opened[name].close for name in ("ssh", "aws") if name in opened]
         if closers:
             with ThreadPoolExecutor(max_workers=len(closers), thread_name_prefix="close") as pool:

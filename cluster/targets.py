@@ -82,6 +82,7 @@ TARGETS: Mapping[str, Target] = {
     for target in (
         Target("host_network_throughput", "150 Gbit/s", "bit/s", ">", "S, p11 5.1; p11 1.3 asks for 100"),
         Target("host_network_rtt", "1 ms", "s", "<", "p3; p11 1.3 asks for 0.5 ms"),
+        Target("ring_round_trip", "1 ms", "s", "<", "p3: 100 pings between all nodes; the mean is judged"),
         Target("link_outage", "1 s", "s", "<", "S: link loss < 1 s"),
         Target(
             "silent_link_outage", "1 s", "s", "<", "S: link loss < 1 s, read to include loss with carrier up"
@@ -92,6 +93,9 @@ TARGETS: Mapping[str, Target] = {
         Target("node_loss_recovery", "3 min", "s", "<", "S: node power loss 2-3 minutes"),
         Target("guest_failure_recovery", "2 min", "s", "<", "S: guest failure 1-2 minutes"),
         Target("mon_failover", "30 s", "s", "<", "S: automatic; bound measured, election takes about 15 s"),
+        Target("osd_down_detection", "2 min", "s", "<", "p11 2.1: down and remapped in 1-2 minutes"),
+        Target("mgr_failover", "1 min", "s", "<", "house: mon_mgr_beacon_grace 30 s and the start of another"),
+        Target("mds_failover", "1 min", "s", "<", "house: mds_beacon_grace 15 s, replay and reconnect"),
         Target("osd_failure_recovery", "10 min", "s", "<", "S: rebalanced in 5-10 minutes"),
         Target("client_io_gap", "30 s", "s", "<", "house: osd_heartbeat_grace 20 s and detection, p11 2.3"),
         Target("ceph_sequential_write", "1 GB/s", "B/s", ">", "S, p11 5.2"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_bdd import given, then
 
+from provisioners.membership import ordered
 from steps.phases import Phases
 from steps.verdict import all_hold
 
@@ -18,6 +19,12 @@ def _networked(phases: Phases) -> None:
     phases.require(2)
 
 
+@given("the nodes are one cluster")
+def _clustered(phases: Phases) -> None:
+    ordered.corosync(phases.cluster.site)
+    phases.require(3)
+
+
 @then("nothing that the base installation orders is left undone")
 def _nothing_left_to_install(phases: Phases) -> None:
     all_hold(phases.undone(1))
@@ -26,3 +33,8 @@ def _nothing_left_to_install(phases: Phases) -> None:
 @then("nothing that the network orders is left undone")
 def _nothing_left_to_configure(phases: Phases) -> None:
     all_hold(phases.undone(2))
+
+
+@then("nothing that the cluster orders is left undone")
+def _nothing_left_to_join(phases: Phases) -> None:
+    all_hold(phases.undone(3))

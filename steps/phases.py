@@ -11,14 +11,19 @@ from chaos import journal
 from cluster.cluster import Cluster
 from cluster.contradictions import contradictions
 from cluster.errors import BlockedError, RackproofError, RefusedError
-from provisioners import base_install, network, preflight
+from provisioners import base_install, membership, network, preflight
 from provisioners.change import Change, Phase
 from provisioners.converge import DifferenceError, converge, plan, rollback
 from reports.evidence import Run
 from reports.terminal import say
 from steps.modes import Mode
 
-PHASES: Mapping[int, Phase[Any]] = {0: preflight.PHASE, 1: base_install.PHASE, 2: network.PHASE}
+PHASES: Mapping[int, Phase[Any]] = {
+    0: preflight.PHASE,
+    1: base_install.PHASE,
+    2: network.PHASE,
+    3: membership.PHASE,
+}
 
 
 @dataclass
