@@ -57,6 +57,30 @@ PACKAGES = (
     "python3-apt",
     "python3-boto3",
 )
+# What Proxmox VE's own medium has on it for a cluster: membership, the cluster file system, volumes.
+CLUSTER_PACKAGES = (
+    "corosync",
+    "openssl",
+    "python3-fusepy",
+    "fuse3",
+    "lvm2",
+    "cryptsetup-bin",
+    "e2fsprogs",
+    "fio",
+)
+# What `pveceph install` brings on a real node; here it is on the medium, see lab/standins/README.md.
+CEPH_PACKAGES = (
+    "ceph-common",
+    "ceph-mon",
+    "ceph-mgr",
+    "ceph-osd",
+    "ceph-mds",
+    "ceph-volume",
+    "python3-rados",
+    "python3-rbd",
+    "python3-cephfs",
+)
+ALL_PACKAGES = (*PACKAGES, *CLUSTER_PACKAGES, *CEPH_PACKAGES)
 # botocore describes every AWS service in 109 MB of JSON; a node talks to these.
 AWS_SERVICES = ("iam", "kms", "logs", "s3", "secretsmanager", "ssm", "sts")
 EXCLUDED = (
@@ -65,6 +89,14 @@ EXCLUDED = (
     "/usr/share/locale/*",
     "/usr/share/info/*",
     "/usr/lib/python3/dist-packages/botocore/data/*/*",
+    # Object gateway and offline surgery: 100 MB that each installation would unpack.
+    "/usr/bin/radosgw-admin",
+    "/usr/lib/*/librgw.so*",
+    "/usr/bin/ceph-kvstore-tool",
+    "/usr/bin/ceph-monstore-tool",
+    "/usr/bin/ceph-osdomap-tool",
+    "/usr/bin/ceph-syn",
+    "/usr/bin/cephfs-*",
 )
 INCLUDED = tuple(f"/usr/lib/python3/dist-packages/botocore/data/{name}/*" for name in AWS_SERVICES)
 # Nothing of this serves a rack without internet, TPM or fibre channel, and each costs start-up time.
@@ -92,6 +124,36 @@ MASKED = (
     "getty@tty1.service",
     "ldconfig.service",
     "uuidd.socket",
+    "smartmontools.service",
+    "rbdmap.service",
+    "e2scrub_reap.service",
+    "e2scrub_all.timer",
+    "xfs_scrub_all.timer",
+    "lvm2-monitor.service",
+    "lvm2-lvmpolld.socket",
+    "dm-event.socket",
+    "blk-availability.service",
+)
+# Start only where something was created: PVE enables the crash collector with the first monitor.
+DISABLED = ("ceph-crash.service",)
+# Modules of the manager that Proxmox VE has no use for; each is loaded whenever a manager starts.
+MGR_MODULES_ASIDE = (
+    "alerts",
+    "influx",
+    "insights",
+    "localpool",
+    "mirroring",
+    "nfs",
+    "osd_perf_query",
+    "osd_support",
+    "prometheus",
+    "restful",
+    "selftest",
+    "snap_schedule",
+    "stats",
+    "telegraf",
+    "test_orchestrator",
+    "zabbix",
 )
 MASKED_GENERATORS = ("systemd-ssh-generator", "systemd-tpm2-generator", "systemd-hibernate-resume-generator")
 LIVE_MODULES = (
@@ -114,6 +176,7 @@ PROXMOX = HERE.parent / "standins" / "proxmox"
 NODE_FILES = PROXMOX / "node"
 INSTALLER = PROXMOX / "installer"
 RELEASES = PROXMOX / "releases.toml"
+DAEMON = PROXMOX / "daemon"
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -133,8 +196,8 @@ def digest(paths: list[Path], *words: str) -> str:
 
 def image_digest(release: str) -> str:
     """Key of the node image: recipe, customising code, node files, initrds."""
-    code = [HERE / name for name in ("recipe.py", "rootfs.py", "initramfs.py")]
-    return digest([*code, RELEASES, *files_of(NODE_FILES), *files_of(INITRD)], release)
+    code = [HERE / name for name in ("recipe.py", "rootfs.py", "cluster.py", "initramfs.py")]
+    return digest([*code, RELEASES, *files_of(NODE_FILES), *files_of(DAEMON), *files_of(INITRD)], release)
 
 
 def medium_digest(release: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.errors import DeadlineError, LabError
-from lab.image import recipe
+from lab.image import cluster, recipe
 from lab.processes import run
 
 BOOTSTRAP_DEADLINE_S = 900.0
@@ -31,7 +31,7 @@ def bootstrap(folder: Path, log: Path) -> None:
         '--aptopt=APT::Install-Recommends "false"',
         *(f"--dpkgopt=path-exclude={glob}" for glob in recipe.EXCLUDED),
         *(f"--dpkgopt=path-include={glob}" for glob in recipe.INCLUDED),
-        f"--include={','.join(recipe.PACKAGES)}",
+        f"--include={','.join(recipe.ALL_PACKAGES)}",
         recipe.SUITE,
         str(folder),
         *recipe.SOURCES,
@@ -75,6 +75,7 @@ def customise(folder: Path, release: str) -> None:
         shutil.copy(source, target)
         target.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
     write_release(folder, release)
+    cluster.install(folder)
     units = folder / "etc/systemd/system"
     for unit in recipe.MASKED:
         for enabled in units.glob(f"*.wants/{unit}"):
@@ -107,6 +108,7 @@ def customise(folder: Path, release: str) -> None:
             "-q",
             "/usr/share/ifupdown2",
             "/usr/lib/python3",
+            "/usr/share/ceph/mgr",
             "/usr/lib/python3.13",
         ],
         deadline_s=120,
@@ -160,7 +162,7 @@ def squash(folder: Path, target: Path) -> None:
 
 def make(folder: Path, release: str, log: Path, progress: Callable[[str], None]) -> str:
     """A whole root file system in a folder that does not exist yet; returns the kernel's version."""
-    progress(f"image: installing {len(recipe.PACKAGES)} packages of Debian {recipe.SUITE}")
+    progress(f"image: installing {len(recipe.ALL_PACKAGES)} packages of Debian {recipe.SUITE}")
     bootstrap(folder, log)
     progress("image: making it a node")
     customise(folder, release)
