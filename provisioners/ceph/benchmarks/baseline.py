@@ -102,7 +102,8 @@ def compare(path: Path, was: Baseline, now: Baseline) -> list[Comparison]:
     if other:
         told = ", ".join(f"{key} was {theirs.get(key)!r} and is {mine.get(key)!r}" for key in other)
         raise UnknownError(
-            f"{path}: the baseline of {was.taken} was taken in another way ({told}); delete it to take a new one"
+            f"{path}: the baseline of {was.taken} was taken in another way ({told});"
+            " delete it to take a new one"
         )
     absent = sorted(set(was.figures) - set(now.figures))
     if absent:

@@ -1,9 +1,9 @@
 """A fio server on every node and one client that drives them all at once, with no port open to anybody.
 
-A fio server asks nobody who he is and runs what it is told as root, so it listens on a Unix socket in a folder
-that only root may enter (fio makes the socket itself open to all). SSH connections of the controller, whose
-host keys are checked, carry the sockets of the other nodes to the node that the client runs on. What ends
-servers and images if we die is a timer on each node, armed before anything is started.
+A fio server asks nobody who he is and runs what it is told as root, so it listens on a Unix socket in a
+folder that only root may enter (fio makes the socket itself open to all). SSH connections of the controller,
+whose host keys are checked, carry the sockets of the other nodes to the node that the client runs on. What
+ends servers and images if we die is a timer on each node, armed before anything is started.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Answer:
 class Fleet:
     """fio on the named nodes. A context manager: servers are stopped and switches disarmed whatever happens.
 
-    `clean` gives the script (POSIX sh) that removes what else the benchmark has put on a node; it is run at the
-    end, and by the node itself `limit_s` seconds after the start if nobody else has.
+    `clean` gives the script (POSIX sh) that removes what else the benchmark has put on a node; it is run at
+    the end, and by the node itself `limit_s` seconds after the start if nobody else has.
     """
 
     def __init__(
@@ -196,7 +196,8 @@ class Fleet:
             if relay.poll() is not None:
                 said = relay.stderr.read().decode("utf-8", "replace") if relay.stderr else ""
                 raise UnknownError(
-                    f"{name}: the SSH connection to its fio server ended: {said.strip()[-300:] or 'no reason'}"
+                    f"{name}: the SSH connection to its fio server ended:"
+                    f" {said.strip()[-300:] or 'no reason given'}"
                 )
 
     def _each(self, call: Callable[[str], None], what: str) -> None:
@@ -212,7 +213,7 @@ class Fleet:
 def drive_script(jobs: Mapping[str, str], log: str, deadline_s: float, folder: str = CLIENT) -> str:
     """One script for the driving node: job files, fio's client, its report and logs as sections.
 
-    Sockets are named relative to the folder: fio names each log after its server, and a path would be no name.
+    Sockets are named relative to the folder: fio names each log after its server, and a path is no name.
     """
     lines = [f"cd {folder} || exit 1", f"rm -f ./*.fio ./{log}*.log.* report.json"]
     words = []

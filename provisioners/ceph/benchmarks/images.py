@@ -89,7 +89,7 @@ def clean_for(site: Site, name: str) -> str:
 
 
 def prepare(cluster: Cluster, table: Benchmark) -> dict[str, str]:
-    """Make all images; the kernel's device by node. Raises RefusedError, or UnknownError with each reason."""
+    """Make all images; the kernel's device by node. Raises UnknownError with each node's reason."""
     site = cluster.site
     made = images(site)
 

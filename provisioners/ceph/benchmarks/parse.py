@@ -1,8 +1,8 @@
 """fio's JSON (`--output-format=json+`, client and server), read with suspicion. Pure.
 
-fio says 0 for much that is no result: text before the JSON where an image could not be opened, empty jobs
-where a device is mounted, a run cut short. Its sum over clients ("All clients") has no percentiles, so they are
-computed here from the histograms of all nodes together.
+fio's exit status is 0 for much that is no result: a server that could not be reached is left out, a mounted
+device gives empty jobs. Its sum over clients ("All clients") has no percentiles, so they are computed here
+from the histograms of all nodes together.
 """
 
 from __future__ import annotations

@@ -118,8 +118,9 @@ def load_s(table: Benchmark) -> float:
 def measure(cluster: Cluster, say: Say) -> Outcome:
     """Run everything and take it away again.
 
-    A load that gave no result is kept as its error, and the next is tried. Raises RefusedError before anything
-    is made where the pools have too little room, UnknownError where it could not be begun or taken away.
+    A load that gave no result is kept as its error, and the next is tried. Raises RefusedError before
+    anything is made where the pools have too little room, UnknownError where it could not be begun or taken
+    away.
     """
     site, table = cluster.site, settings(cluster.site)
     outcome = Outcome(described(site))
