@@ -31,6 +31,7 @@ WAKE_S = 0.25
 STALL_NS = 250_000_000  # a wake later than this is told: the host itself stood still
 STUCK_S = 3.0  # a read that takes longer no longer holds up the next one
 READERS = 8
+LEAVE_S = 5.0  # to close clients in order: what a dead one held is held for a while
 GONE = (9, 107, 108)  # EBADF, ENOTCONN, ESHUTDOWN: the client was evicted, only a new one helps
 
 
@@ -52,6 +53,7 @@ class Agent:
         self.open: list[tuple[int, int] | None] = [None] * len(self.targets)
         self.abandoned: list[Any] = []  # clients that were evicted: to close one may hang
         self.opened: dict[int, Any] = {}
+        self.threads: list[threading.Thread] = []
 
     def tell(self, kind: str, **facts: Any) -> None:
         """One line to the controller, at once; where nobody listens any more the agent ends."""
@@ -100,6 +102,7 @@ class Agent:
 
     def one(self, number: int, store: Any, sequence: int, known: dict[int, int]) -> None:
         """Read what is about to be overwritten, write, and tell of both."""
+        begun = time.monotonic_ns()
         slot = self.layout.slot(sequence)
         offset = self.layout.offset(slot)
         facts: dict[str, Any] = {}
@@ -115,7 +118,7 @@ class Agent:
         end = time.monotonic_ns()
         known[slot] = sequence
         self.open[number] = None
-        self.tell("ack", t=number, n=sequence, s=start, e=end, **facts)
+        self.tell("ack", t=number, n=sequence, b=begun, s=start, e=end, **facts)
 
     def again(self, number: int, store: Any, error: Exception) -> Any:
         """After an error: a new client where the old one was evicted, else the old one; never in a hurry."""
@@ -230,6 +233,8 @@ class Agent:
             self.tell("left", t=number, why=_why(error))
             return
         self.tell("cleared", t=number)
+        with contextlib.suppress(Exception):
+            store.close()
 
     def obey(self, command: dict[str, Any]) -> None:
         """Begin what a command asks; `ping` is answered at once."""
@@ -246,8 +251,9 @@ class Agent:
                 "read": (int(command.get("used", [0] * 99)[number]), float(command.get("seconds", 0))),
                 "clear": (float(command.get("seconds", 0)),),
             }[what]
-            work = getattr(self, what)
-            threading.Thread(target=work, args=(number, *arguments), daemon=True).start()
+            thread = threading.Thread(target=getattr(self, what), args=(number, *arguments), daemon=True)
+            self.threads.append(thread)
+            thread.start()
 
     def run(self) -> None:
         """Take commands until the input ends or time is over."""
@@ -281,7 +287,12 @@ def _why(error: Exception) -> str:
 
 def main(first: bytes) -> None:
     """Run the agent that the first line describes."""
-    Agent(json.loads(first)).run()
+    agent = Agent(json.loads(first))
+    agent.run()
+    agent.stopping.set()
+    until = time.monotonic() + LEAVE_S
+    for thread in agent.threads:
+        thread.join(timeout=max(0.0, until - time.monotonic()))
     os._exit(0)  # threads that hang in a library must not keep the process
 
 

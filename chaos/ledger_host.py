@@ -6,7 +6,6 @@ thread as it comes, with the time of its arrival.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import inspect
 import json
@@ -210,7 +209,7 @@ class Session:
                         self._compare(message, now)
                     else:
                         self._take(message)
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, IndexError) as error:
                     self._errors.append(f"it said what it never says: {error}")
                     break
                 self._news.notify_all()
@@ -238,8 +237,3 @@ class Session:
                 self._write(json.dumps({"do": "ping", "n": number}).encode() + b"\n")
             if self._closing.wait(0.3 if number < 5 else PING_S) or self.ended:
                 return
-
-
-def blocks(message: Message) -> bytes:
-    """The bytes that a message carries."""
-    return base64.b64decode(message["data"], validate=True)

@@ -9,7 +9,7 @@ elsewhere; and a mixture is torn.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from chaos.ledger_record import HEADER, MAGIC, SUM_BYTES, Layout, checksum, record, short
@@ -31,6 +31,10 @@ class Loss:
     kind: Literal["lost", "torn"] = "lost"
     read_from: str = ""
 
+    def seen_from(self, node: str) -> Loss:
+        """The same loss, with where it was read from."""
+        return replace(self, read_from=node)
+
     def __str__(self) -> str:
         seen = f" (read from {self.read_from})" if self.read_from else ""
         return f"{self.target}, offset {self.offset}, write {self.sequence}: {self.what}{seen}"
@@ -38,9 +42,12 @@ class Loss:
 
 @dataclass(frozen=True)
 class Ack:
-    """One acknowledged write; stamps in ns of the writing host's monotonic clock."""
+    """One acknowledged write; stamps in ns of the writing host's monotonic clock. From `begun_ns` to
+    `start_ns` the block was read that the write was to replace.
+    """
 
     sequence: int
+    begun_ns: int
     start_ns: int
     end_ns: int
 

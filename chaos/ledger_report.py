@@ -30,7 +30,6 @@ class LedgerReport:
     node: str
     targets: tuple[str, ...]
     interval_s: float
-    writes_acknowledged: int
     acknowledged: Mapping[str, int]
     failed: Mapping[str, int]
     findings: tuple[Loss, ...]
@@ -42,6 +41,11 @@ class LedgerReport:
     unknown: Mapping[str, str]
     placement_s: float
     notes: tuple[str, ...]
+
+    @property
+    def writes_acknowledged(self) -> int:
+        """On all targets together."""
+        return sum(self.acknowledged.values())
 
     @property
     def lost(self) -> tuple[Loss, ...]:

@@ -22,12 +22,14 @@ _FLAGS = {"new": os.O_RDWR | os.O_CREAT | os.O_EXCL, "again": os.O_RDWR, "read":
 class FileStore:
     """A file in a mounted file system; every write is followed by fsync.
 
-    As all stores: `connect`, then `open` "new", "again" or to "read"; errors are whatever the library raises.
+    As all stores: `connect`, then `open` "new", "again" or to "read"; `close` ends what there is of both.
+    Errors are whatever the library raises.
     """
 
     def __init__(self, place: str, name: str, layout: Layout, _: dict[str, Any]) -> None:
         self.folder, self.name, self.layout = Path(place), name, layout
         self.path = self.folder / name
+        self.fd: int | None = None
 
     def connect(self) -> None:
         if not self.folder.is_dir():
@@ -39,15 +41,18 @@ class FileStore:
             os.ftruncate(self.fd, self.layout.size)
 
     def write(self, offset: int, data: bytes) -> None:
+        assert self.fd is not None
         if os.pwrite(self.fd, data, offset) != len(data):
             raise OSError(5, "short write")
         os.fsync(self.fd)
 
     def read(self, offset: int, length: int) -> bytes:
+        assert self.fd is not None
         return os.pread(self.fd, length, offset)
 
     def close(self) -> None:
-        os.close(self.fd)
+        if self.fd is not None:
+            os.close(self.fd)
 
     def names(self) -> list[str]:
         return [entry.name for entry in self.folder.glob(f"{PREFIX}*")]
@@ -62,10 +67,11 @@ class RbdStore:
     def __init__(self, place: str, name: str, layout: Layout, ceph: dict[str, Any]) -> None:
         self.pool, self.name, self.layout, self.ceph = place, name, layout, ceph
         self.rbd: Any = importlib.import_module("rbd")
+        self.rados: Any = importlib.import_module("rados")
+        self.image: Any = None
 
     def connect(self) -> None:
-        rados: Any = importlib.import_module("rados")
-        self.cluster = rados.Rados(conffile=self.ceph["conf"], name=self.ceph["name"])
+        self.cluster = self.rados.Rados(conffile=self.ceph["conf"], name=self.ceph["name"])
         for key, value in (("rbd_cache", "false"), ("client_mount_timeout", "30")):
             self.cluster.conf_set(key, value)
         self.cluster.connect(timeout=30)
@@ -86,7 +92,10 @@ class RbdStore:
         return bytes(self.image.read(offset, length))
 
     def close(self) -> None:
-        self.image.close()
+        if self.image is not None:
+            self.image.close()
+        self.io.close()
+        self.cluster.shutdown()
 
     def names(self) -> list[str]:
         return [name for name in self.rbd.RBD().list(self.io) if name.startswith(PREFIX)]
@@ -102,6 +111,7 @@ class CephfsStore:
     def __init__(self, place: str, name: str, layout: Layout, ceph: dict[str, Any]) -> None:
         self.filesystem, self.name, self.layout, self.ceph = place, name, layout, ceph
         self.cephfs: Any = importlib.import_module("cephfs")
+        self.fd: int | None = None
 
     def connect(self) -> None:
         user = self.ceph["name"].removeprefix("client.")
@@ -128,8 +138,9 @@ class CephfsStore:
         return bytes(self.fs.read(self.fd, offset, length))
 
     def close(self) -> None:
-        self.fs.close(self.fd)
-        self.fs.unmount()
+        if self.fd is not None:
+            self.fs.close(self.fd)
+        self.fs.unmount()  # else others wait for what a client holds that is gone, for a minute
 
     def names(self) -> list[str]:
         with self.fs.opendir(b"/") as folder:

@@ -77,12 +77,12 @@ def gaps(
     for before, after in pairwise(acks):
         missed = sum(1 for sequence in bad if before.sequence < sequence < after.sequence)
         # with failures in between it was asked already before the write that succeeded
-        idle = base if missed else after.start_ns - before.end_ns
+        idle = base if missed else after.begun_ns - before.end_ns
         found.append(_gap(before.end_ns, after.end_ns, idle + base, stalls, True, missed))
     last = acks[-1]
     if now_ns is not None and now_ns > last.end_ns:
         missed = sum(1 for sequence in bad if sequence > last.sequence)
-        steps = sorted(b.start_ns - a.end_ns for a, b in pairwise(acks)) or [0]
+        steps = sorted(b.begun_ns - a.end_ns for a, b in pairwise(acks)) or [0]
         found.append(_gap(last.end_ns, now_ns, rank(steps, 0.95) + base, stalls, False, missed))
     return found
 
