@@ -31,6 +31,9 @@ pytest_plugins = [
     "steps.phase1_base_install",
     "steps.phase2_network",
     "steps.phase3_cluster",
+    "steps.phase4_ceph",
+    "steps.phase4_pools",
+    "steps.phase4_trials",
     "steps.network_drills",
     "steps.storage_drills",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_bdd import given, then
 
+from provisioners.ceph import order as ceph_order
 from provisioners.membership import ordered
 from steps.phases import Phases
 from steps.verdict import all_hold
@@ -25,6 +26,12 @@ def _clustered(phases: Phases) -> None:
     phases.require(3)
 
 
+@given("storage is ready")
+def _storing(phases: Phases) -> None:
+    ceph_order.ordered(phases.cluster.site)
+    phases.require(4)
+
+
 @then("nothing that the base installation orders is left undone")
 def _nothing_left_to_install(phases: Phases) -> None:
     all_hold(phases.undone(1))
@@ -38,3 +45,8 @@ def _nothing_left_to_configure(phases: Phases) -> None:
 @then("nothing that the cluster orders is left undone")
 def _nothing_left_to_join(phases: Phases) -> None:
     all_hold(phases.undone(3))
+
+
+@then("nothing that the storage orders is left undone")
+def _nothing_left_to_store(phases: Phases) -> None:
+    all_hold(phases.undone(4))

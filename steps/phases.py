@@ -11,7 +11,7 @@ from chaos import journal
 from cluster.cluster import Cluster
 from cluster.contradictions import contradictions
 from cluster.errors import BlockedError, RackproofError, RefusedError
-from provisioners import base_install, membership, network, preflight
+from provisioners import base_install, ceph, membership, network, preflight
 from provisioners.change import Change, Phase
 from provisioners.converge import DifferenceError, converge, plan, rollback
 from reports.evidence import Run
@@ -23,6 +23,7 @@ PHASES: Mapping[int, Phase[Any]] = {
     1: base_install.PHASE,
     2: network.PHASE,
     3: membership.PHASE,
+    4: ceph.PHASE,
 }
 
 
