@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 from pytest_bdd import given, parsers, then, when
 
+from chaos import guard_ceph
 from chaos.engine import SWITCH, Engine, Window
 from chaos.fault import Fault
 from chaos.faults.link import BothLinksDown, SilentLink, SwitchDown, SwitchPortDown, bond_of
+from chaos.guard import Guard
 from chaos.probe import CONTROLLER, Outage, Path, ProbeMesh, ProbeReport, paths_among, paths_of
 from cluster.cluster import Cluster
 from cluster.errors import NotApplicableError, UnknownError
@@ -25,6 +27,8 @@ HOLD_S = 6.0
 """How long a fault is left in: several times the longest outage that may pass."""
 RETURN_S = 20.0
 """For how long a path is watched that has not come back when all is healed."""
+RESTORED_S = 300.0
+"""How long redundancy may take to come back: links in seconds, and Ceph's copies where Ceph runs."""
 CALM_S = 1.0
 """How long paths are watched before the break, so that a path that never worked is not called an outage."""
 
@@ -95,7 +99,8 @@ class Drill:
 @pytest.fixture
 def drill(cluster: Cluster, evidence: Run) -> Iterator[Drill]:
     """A drill that heals and stops watching whatever became of the scenario."""
-    made = Drill(cluster, Engine(cluster, say=say))
+    guard = Guard(extra=guard_ceph.checks(), restored_s=RESTORED_S)
+    made = Drill(cluster, Engine(cluster, guard, say=say))
     try:
         yield made
     finally:

@@ -84,7 +84,7 @@ Feature: A part of the storage fails and no byte is lost
   Scenario: The active metadata server is killed
     When the active metadata server is killed and kept from starting
     Then another metadata server is active within 1 minute
-    And client writes pause for no more than 1 minute
+    And writes through CephFS pause for no more than 1 minute
     And it comes back and all data is whole within 10 minutes
     And every acknowledged write is read back
 

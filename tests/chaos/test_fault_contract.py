@@ -68,11 +68,11 @@ def test_its_switch_has_a_bounded_delay(kind: type[Fault], world: FakeCluster, s
 @every_fault
 def test_a_sound_target_passes_its_check_and_is_not_touched(kind: type[Fault], world: FakeCluster) -> None:
     fault = drawn(kind, world)
-    before = {name: node.state() for name, node in world.nodes.items()}
+    before = {name: node.seen() for name, node in world.nodes.items()}
     fault.check(world)
     assert fault.healed(world)
     assert not seen_injected(fault, world)
-    assert {name: node.state() for name, node in world.nodes.items()} == before
+    assert {name: node.seen() for name, node in world.nodes.items()} == before
 
 
 @every_fault

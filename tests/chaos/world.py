@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chaos.faults import disk, storage
 from chaos.faults import node as node_module
 from cluster import deadman
 from cluster.errors import UnreachableError
 from cluster.node import CommandError, Result
 from cluster.site import Site, load
-from tests.chaos import programs
+from tests.chaos import ceph_programs, programs
+from tests.chaos.fake_ceph import FakeCeph, FakeHands
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(programs.__file__)
@@ -55,9 +57,11 @@ class FakeNode:
             for n, link in enumerate(spec.links)
         }  # fmt: skip
         self.write({"active": "eth0", "legs": legs})
+        ceph_programs.install(folder)
 
     def state(self) -> dict[str, Any]:
-        return json.loads((self.folder / "net.json").read_text())
+        net: dict[str, Any] = json.loads((self.folder / "net.json").read_text())
+        return net
 
     def write(self, net: dict[str, Any]) -> None:
         (self.folder / "net.json").write_text(json.dumps(net))
@@ -89,6 +93,10 @@ class FakeNode:
         if check and done.rc != 0:
             raise CommandError(f"{self.name}: `{line[:60]}` failed with {done.rc}: {done.stderr}", done)
         return done
+
+    def seen(self) -> dict[str, Any]:
+        """All that can be broken here: the network, Ceph's daemons, drives and limits."""
+        return {**self.state(), **ceph_programs.state(self.folder)}
 
     def fire(self) -> None:
         """Let the time of every armed timer pass."""
@@ -181,8 +189,18 @@ class FakeCluster:
             )
             for table in self.site.switches
         }
+        number = 0
+        for spec in self.site.nodes:
+            for daemon in ("mon", "mgr", "mds"):
+                ceph_programs.add_daemon(folder / spec.name, daemon, spec.name)
+            for serial in spec.data_drives:
+                ceph_programs.add_osd(folder / spec.name, number, serial)
+                number += 1
+        self.ceph = FakeCeph(folder, tuple(self.nodes))
+        self.hands = FakeHands(folder)
 
     def fire(self) -> None:
+        self.hands.fire()
         for node in self.nodes.values():
             node.fire()
         for switch in self.switches.values():
@@ -194,10 +212,14 @@ class FakeCluster:
     def switches_left(self) -> list[str]:
         """Dead-man's switches that are still armed anywhere."""
         on_nodes = [unit for node in self.nodes.values() for unit in node.timers()]
-        return on_nodes + [job for switch in self.switches.values() for job in switch.armed()]
+        on_switches = [job for switch in self.switches.values() for job in switch.armed()]
+        return on_nodes + on_switches + self.hands.armed_pushes()
 
 
 def relocate(monkeypatch: Any, folder: Path) -> None:
     """Have the dead-man's switch and detached breaks keep their files under `folder` and not in /run."""
     monkeypatch.setattr(deadman, "FOLDER", str(folder))
     monkeypatch.setattr(node_module, "FOLDER", str(folder))
+    monkeypatch.setattr(storage, "UNITS", "$WORLD/ceph/units")  # each node's shell has a WORLD of its own
+    monkeypatch.setattr(disk, "SYS", "$WORLD/ceph/sys")
+    monkeypatch.setattr(disk, "OSDS", "$WORLD/ceph/osd")

@@ -22,6 +22,17 @@ PROMISED = {
     "each node's clock is synchronised to the ordered time servers within #": "clock_offset",
     "the throughput between every pair of nodes is at least #": "host_network_throughput",
     "no path is interrupted for more than #": "link_outage",
+    "Ceph takes it down within #": "osd_down_detection",
+    "Ceph takes them down within #": "osd_down_detection",
+    "client writes pause for no more than #": "client_io_gap",
+    "writes through CephFS pause for no more than #": "mds_failover",
+    "the monitors left have a quorum and a leader within #": "mon_failover",
+    "another manager is active within #": "mgr_failover",
+    "another metadata server is active within #": "mds_failover",
+    "its data is placed elsewhere within #": "osd_failure_recovery",
+    "it comes back and all data is whole within #": "osd_failure_recovery",
+    "they come back and all data is whole within #": "osd_failure_recovery",
+    "it is as fast as before and all data is whole within #": "osd_failure_recovery",
     "no figure is worse than its baseline by # or more": "baseline_regression",
     **{
         sentence.format(guests): name
