@@ -1,4 +1,4 @@
-"""The same script, parser and judgement with real fio: two servers on Unix sockets, files instead of images."""
+"""Script, parser and judgement with real fio: two servers on Unix sockets, files instead of images."""
 
 from __future__ import annotations
 
@@ -128,5 +128,5 @@ def test_a_server_that_is_gone_is_no_result(
     large = jobs.profiles(TABLE)[0]
     found = drive(tmp_path, jobs.job(TABLE, large, IMAGE, "/dev/rbd0"))
     assert found["rc"] == "0"  # fio is content with the servers that are left
-    with pytest.raises(UnknownError, match="fio has no result of node2: .*Connection refused"):
+    with pytest.raises(UnknownError, match=r"fio has no result of node2: .*Connection refused"):
         read(found, large.directions, TABLE.runtime)

@@ -1,1 +1,1 @@
-"""Benchmarks of the storage: fio on all nodes at once, through librbd and through the kernel's block device."""
+"""Benchmarks of the storage: fio on all nodes at once, through librbd and through the kernel."""

@@ -1,7 +1,8 @@
 """The baseline on file: a site's first figures, which later ones are compared with.
 
-One JSON file a site. It is made by the first benchmark that has a figure for every load, and never overwritten:
-whoever wants another deletes it. Figures are only compared where both were taken in the same way.
+One JSON file a site. It is made by the first benchmark that has a figure for every load, and never
+overwritten: whoever wants another deletes it. Figures are only compared where both were taken in the same
+way.
 """
 
 from __future__ import annotations

@@ -114,14 +114,14 @@ def prepare(cluster: Cluster, table: Benchmark) -> dict[str, str]:
 
 
 def device_of(showmapped: str, image: Image) -> str:
-    """The device that the kernel has this very image on. Raises RefusedError where it has none, or several."""
+    """The device that the kernel has this very image on. Raises RefusedError unless there is just one."""
     found = [
         str(each.get("device", "")) for each in _mapped(showmapped) if _spec(each) == (image.pool, image.name)
     ]
     if len(found) != 1 or not found[0].startswith("/dev/rbd"):
         raise RefusedError(
-            f"{image.node}: the kernel has mapped {image.spec} to {', '.join(found) or 'nothing'}, expected one"
-            " device; nothing was written"
+            f"{image.node}: the kernel has mapped {image.spec} to {', '.join(found) or 'nothing'},"
+            " expected one device; nothing was written"
         )
     return found[0]
 
