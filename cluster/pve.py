@@ -193,9 +193,7 @@ class Pve:
         except AuthenticationError as error:
             outcome = str(error)
             if "code: 401" not in outcome:  # it is about to start, or to stop
-                raise UnreachableError(
-                    f"{self.where}: the API cannot let anybody in yet: {outcome}"
-                ) from None
+                raise UnreachableError(f"{self.where}: the API lets nobody in yet: {outcome}") from None
             raise PveError(
                 f"{self.where}: user {self._table.user} is refused with the password of pve.password", 401
             ) from None
@@ -245,6 +243,7 @@ class Pve:
                     timeout=TIMEOUT_S,
                     proxies=dict(_DIRECT),
                 )
+                self._api._store["session"].trust_env = False  # its requests heed no proxy of ours
             return self._api
 
     def _close(self) -> None:
