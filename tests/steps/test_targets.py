@@ -14,7 +14,7 @@ from reports.catalogue import read
 from steps.phase2_network import REVERT_S
 
 QUANTITY = re.compile(
-    r"\d+(?:\.\d+)?\s*(?:[kMGT]?(?:bit/s|B/s|iB|B\b)|[a-z]?IOPS|%|[a-z]*seconds?|minutes?|hours?)"
+    r"\d+(?:\.\d+)?\s*(?:[kMGT]?(?:bit/s|B/s|iB|B\b)|[a-z]?\s?IOPS|%|[a-z]*seconds?|minutes?|hours?)"
 )
 PROMISED = {
     # A sentence of a feature, its number left out: the target it names.
@@ -22,6 +22,10 @@ PROMISED = {
     "each node's clock is synchronised to the ordered time servers within #": "clock_offset",
     "the throughput between every pair of nodes is at least #": "host_network_throughput",
     "no path is interrupted for more than #": "link_outage",
+    "every node's clock is within # of the time servers and of every other node's": "clock_offset",
+    "a round trip between every pair of nodes takes less than # on each network of the cluster": (
+        "ring_round_trip"
+    ),
     "Ceph takes it down within #": "osd_down_detection",
     "Ceph takes them down within #": "osd_down_detection",
     "client writes pause for no more than #": "client_io_gap",
