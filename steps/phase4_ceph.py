@@ -43,7 +43,7 @@ def storage_state(storage_seen: Observation) -> State:
     return storage_seen.cluster()
 
 
-def _standing(site: Site, storage_seen: Observation) -> dict[int, list[tuple[str, str]]]:
+def _standing(storage_seen: Observation) -> dict[int, list[tuple[str, str]]]:
     """Where each OSD stands: (node, serial number) of every drive with a volume of it."""
     found: dict[int, list[tuple[str, str]]] = {}
     for name in storage_seen.seen:
@@ -74,7 +74,7 @@ def _count(site: Site, storage_state: State) -> None:
 
 @then("each of them stands on an ordered data drive of its own, by serial number")
 def _own_drive(site: Site, storage_seen: Observation, storage_state: State) -> None:
-    standing = _standing(site, storage_seen)
+    standing = _standing(storage_seen)
 
     def findings() -> Iterator[str]:
         wanted = set(drives(site))
@@ -97,7 +97,7 @@ def _no_boot(site: Site, storage_seen: Observation) -> None:
     boot = {serial for node in site.nodes for serial in node.boot_drives}
     all_hold(
         f"osd.{osd} stands on boot drive {serial} of {node}"
-        for osd, places in _standing(site, storage_seen).items()
+        for osd, places in _standing(storage_seen).items()
         for node, serial in places
         if serial in boot
     )

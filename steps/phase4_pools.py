@@ -105,8 +105,8 @@ def _honest(site: Site, storage_state: State, evidence: Run) -> None:
         f"a lost node's data is placed on the others, which are {fill:.1%} full then"
         if elsewhere
         else f"{size} replicas on {hosts} hosts: a lost node's data can be placed nowhere else. Input"
-        f" and output go on with {size - 1} replicas, Ceph reports HEALTH_WARN until the node is back, and a second"
-        f" loss stops them; the other nodes stay {fill:.1%} full"
+        f" and output go on with {size - 1} replicas, Ceph reports HEALTH_WARN until the node is back, and"
+        f" a second loss stops them; the other nodes stay {fill:.1%} full"
     )
 
 

@@ -151,6 +151,8 @@ def judge(drive: Drive | None, fsid: str, booted: Iterable[int] = ()) -> Verdict
         return Verdict("occupied", _named(drive))
     if drive.data_at is not None:
         return Verdict("occupied", f"data without a signature (first seen at byte {drive.data_at})")
+    if not drive.read:
+        return Verdict("occupied", "nothing that could be read")
     return Verdict("blank", f"blank in {drive.read} bytes sampled")
 
 
