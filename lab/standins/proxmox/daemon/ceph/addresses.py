@@ -27,7 +27,7 @@ def local(machine: Machine, network: str) -> list[str]:
         for address in port.get("addr_info", []):
             value = address.get("local", "")
             if (
-                address.get("scope") == "global"
+                address.get("scope", "global") == "global"
                 and ipaddress.ip_address(value) in wanted
                 and value not in found
             ):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
+from ..config.locks import cfs_lock
 from ..http.errors import ApiError
 from ..http.machine import Machine
 
@@ -15,10 +14,8 @@ PATH = "/etc/pve/ceph.conf"
 LINK = "/etc/ceph/ceph.conf"
 #: the ring of client.admin, which every node shares
 ADMIN = "/etc/pve/priv/ceph.client.admin.keyring"
-LOCKS = "/etc/pve/priv/lock"
 # PVE waits 10 s for a lock; an emulated node needs that long for one `ceph-mon --mkfs` alone.
 LOCK_DEADLINE_S = 180.0
-LOCK_LIFETIME_S = 120.0
 ORDER = ("global", "client", "mds", "mon", "osd", "mgr")
 
 
@@ -69,37 +66,11 @@ def require_initialised(machine: Machine) -> None:
 def require_configured(machine: Machine) -> None:
     """Raises ApiError in PVE's words where this node does not read the cluster's ceph.conf yet."""
     require_initialised(machine)
-    if not machine.file(LINK).exists():
+    link = machine.file(LINK)
+    if not link.is_symlink() and not link.exists():
         raise ApiError(500, "pveceph configuration not enabled")
 
 
-@contextlib.contextmanager
-def locked(machine: Machine, name: str = "file-ceph_conf") -> Iterator[None]:
-    """Hold the cluster's lock of that name. ApiError without quorum or when others hold it too long."""
-    folder = machine.file(f"{LOCKS}/{name}")
-    deadline = time.monotonic() + LOCK_DEADLINE_S
-    while True:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-            break
-        except FileExistsError:
-            _expire(machine, name)
-        except OSError as error:
-            raise ApiError(500, f"cfs-lock '{name}' error: no quorum!") from error
-        if time.monotonic() > deadline:
-            raise ApiError(500, f"cfs-lock '{name}' error: got lock request timeout ({LOCK_DEADLINE_S:g} s)")
-        time.sleep(0.5)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-
-
-def _expire(machine: Machine, name: str) -> None:
-    """Remove a lock whose holder died: nobody has renewed it for two minutes."""
-    folder = machine.file(f"{LOCKS}/{name}")
-    with contextlib.suppress(OSError):
-        if time.time() - folder.stat().st_mtime > LOCK_LIFETIME_S + LOCK_DEADLINE_S:
-            folder.rmdir()
+def locked(machine: Machine) -> AbstractContextManager[None]:
+    """Hold the cluster's lock of ceph.conf. ApiError without quorum or when others hold it too long."""
+    return cfs_lock(machine, "file-ceph_conf", LOCK_DEADLINE_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import stat
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,18 +31,13 @@ def inspect(machine: Machine, path: str) -> Drive:
     """Look at a drive. ApiError when the path is no block device of this node."""
     if not path.startswith("/dev/"):
         raise ApiError(500, f"'{path}' is not a valid device path")
-    real = machine.file(path).resolve()
-    try:
-        block = stat.S_ISBLK(real.stat().st_mode)
-    except OSError:
-        block = False
-    if not block:
+    wanted = ["lsblk", "--json", "--bytes", "--output", "NAME,PATH,TYPE,SIZE,FSTYPE,MOUNTPOINTS", path]
+    shown = machine.run(wanted, check=False)
+    if shown.code:
         raise ApiError(500, f"unable to get device info for '{path.removeprefix('/dev/')}'")
-    shown = machine.run(
-        ["lsblk", "--json", "--bytes", "--output", "NAME,PATH,TYPE,SIZE,FSTYPE,MOUNTPOINTS", str(real)]
-    )
-    row = json.loads(shown.out)["blockdevices"][0]
-    return Drive(str(real), int(row["size"]), _use(row) or _signature(machine, str(real)))
+    rows = json.loads(shown.out)["blockdevices"]
+    row = next((one for one in rows if one["path"] == path), rows[0])
+    return Drive(row["path"], int(row["size"]), _use(row) or _signature(machine, row["path"]))
 
 
 def _use(row: dict[str, Any]) -> str | None:

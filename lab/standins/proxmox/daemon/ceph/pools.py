@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..http.errors import ApiError
 from ..http.machine import Machine
 from ..http.tasks import Log
-from . import conf, monitors, storages
+from . import conf, monitors
 
 # `size` first: Ceph sets min_size anew with it.
 _ORDER = ("size", "min_size", "crush_rule", "pg_num_min", "target_size_bytes", "target_size_ratio",
@@ -97,11 +97,10 @@ def images(machine: Machine, name: str) -> list[str]:
         context.close()
 
 
-def require_unused(machine: Machine, name: str) -> None:
-    """ApiError when a storage on this pool still holds images."""
-    used = storages.of_pool(machine, name)
-    if used and images(machine, name):
-        raise ApiError(500, f"ceph pool '{name}' still in use by storage '{used[0]}'")
+def require_unused(machine: Machine, name: str, storages: Sequence[str]) -> None:
+    """ApiError when one of the storages on this pool still holds images."""
+    if storages and images(machine, name):
+        raise ApiError(500, f"ceph pool '{name}' still in use by storage '{storages[0]}'")
 
 
 def destroy(machine: Machine, name: str, log: Log) -> None:

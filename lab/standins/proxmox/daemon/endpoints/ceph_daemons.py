@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ceph import conf, mds, mgr, mon, monitors, pools, setup, storages, units
+from ..ceph import conf, mds, mgr, mon, monitors, pools, setup, units
 from ..http.registry import ApiError, Call, check, endpoint, tasks
+from . import storage
 
 LOOK = check("/", "Sys.Audit", "Datastore.Audit")
 CHANGE = check("/", "Sys.Modify")
 BASE = "/nodes/{node}/ceph"
-_NAME = {"type": "string", "pattern": units.ID, "maxLength": 200, "optional": 1}
+_KNOWN = {"type": "string", "pattern": units.ID}
+_NAME = {**_KNOWN, "maxLength": 200, "optional": 1}
 
 
 @endpoint(
@@ -72,7 +74,7 @@ def create_mon(call: Call) -> Any:
     )
 
 
-@endpoint("DELETE", f"{BASE}/mon/{{monid}}", permissions=CHANGE, parameters={"monid": _NAME})
+@endpoint("DELETE", f"{BASE}/mon/{{monid}}", permissions=CHANGE, parameters={"monid": _KNOWN})
 def destroy_mon(call: Call) -> Any:
     conf.require_initialised(call.machine)
     name = call.params["monid"]
@@ -102,7 +104,7 @@ def create_mgr(call: Call) -> Any:
     )
 
 
-@endpoint("DELETE", f"{BASE}/mgr/{{id}}", permissions=CHANGE, parameters={"id": _NAME})
+@endpoint("DELETE", f"{BASE}/mgr/{{id}}", permissions=CHANGE, parameters={"id": _KNOWN})
 def destroy_mgr(call: Call) -> Any:
     conf.require_initialised(call.machine)
     name = call.params["id"]
@@ -137,7 +139,7 @@ def create_mds(call: Call) -> Any:
     )
 
 
-@endpoint("DELETE", f"{BASE}/mds/{{name}}", permissions=CHANGE, parameters={"name": _NAME})
+@endpoint("DELETE", f"{BASE}/mds/{{name}}", permissions=CHANGE, parameters={"name": _KNOWN})
 def destroy_mds(call: Call) -> Any:
     conf.require_initialised(call.machine)
     name = call.params["name"]
@@ -172,7 +174,7 @@ def create_fs(call: Call) -> Any:
     for pool in (f"{name}_data", f"{name}_metadata"):
         if pools.exists(machine, pool):
             raise ApiError(500, f"ceph pools '{name}_data' and/or '{name}_metadata' already exist")
-    if call.params["add-storage"] and name in storages.load(machine):
+    if call.params["add-storage"] and any(one.id == name for one in storage.configured(machine)):
         raise ApiError(500, f"storage ID '{name}' already defined")
     return tasks.start(call, kind="cephfscreate", id=name, work=lambda log: _make_fs(call, name, log))
 
@@ -181,21 +183,16 @@ def _make_fs(call: Call, name: str, log: tasks.Log) -> None:
     machine, pg_num = call.machine, call.params["pg_num"]
     for kind, count in (("data", pg_num), ("metadata", max(pg_num // 4, 8))):
         log(f"creating {kind} pool '{name}_{kind}'...")
-        wanted = {"pg_num": count, "application": "cephfs"}
-        pools.create(machine, f"{name}_{kind}", wanted, log)
+        settings = {"pg_num": count, "application": "cephfs"}
+        pools.create(machine, f"{name}_{kind}", settings, log)
     log(f"configuring new CephFS '{name}'")
     monitors.tell(machine, "fs new", fs_name=name, metadata=f"{name}_metadata", data=f"{name}_data")
     if call.params["add-storage"]:
         if not mds.wait_active(machine, name):
             log.warn("no active MDS found; the storage is added all the same")
         log(f"Adding '{name}' to storage configuration...")
-        values = {
-            "type": "cephfs",
-            "path": f"/mnt/pve/{name}",
-            "content": "backup,iso,vztmpl",
-            "fs-name": name,
-        }
-        storages.add(machine, name, values)
+        wanted = {"storage": name, "type": "cephfs", "content": "backup,iso,vztmpl", "fs-name": name}
+        storage.create(Call(machine, call.user, params=wanted))
 
 
 def _service(pattern: str) -> dict[str, dict[str, Any]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ceph import conf, pools, storages, views
+from ..ceph import conf, pools, views
+from ..http.machine import Machine
 from ..http.registry import ApiError, Call, check, endpoint, tasks
+from . import storage
 
 LOOK = check("/", "Sys.Audit", "Datastore.Audit")
 CHANGE = check("/", "Sys.Modify")
@@ -50,7 +52,7 @@ def create(call: Call) -> Any:
     if call.params.get("add_storages"):
         if call.params.get("application", "rbd") != "rbd":
             raise ApiError(500, "cannot add storages for application other than rbd")
-        if name in storages.load(machine):
+        if any(one.id == name for one in storage.configured(machine)):
             raise ApiError(500, f"storage ID '{name}' already defined")
     wanted = pools.settings({**DEFAULTS, **call.params})
 
@@ -58,9 +60,8 @@ def create(call: Call) -> Any:
         pools.create(machine, name, wanted, log)
         if call.params.get("add_storages"):
             log(f"adding storage '{name}'")
-            storages.add(
-                machine, name, {"type": "rbd", "content": "images,rootdir", "krbd": "0", "pool": name}
-            )
+            wanted_storage = {"type": "rbd", "content": "rootdir,images", "krbd": False, "pool": name}
+            storage.create(Call(machine, call.user, params={"storage": name, **wanted_storage}))
 
     return tasks.start(call, kind="cephcreatepool", id=name, work=work)
 
@@ -106,13 +107,22 @@ def destroy(call: Call) -> Any:
     machine, name = call.machine, call.params["name"]
     pools.require_there(machine, name)
     if not call.params["force"]:
-        pools.require_unused(machine, name)
+        pools.require_unused(machine, name, _storages(machine, name))
 
     def work(log: tasks.Log) -> None:
         pools.destroy(machine, name, log)
         if call.params["remove_storages"]:
-            for storage in storages.of_pool(machine, name):
-                log(f"removing storage '{storage}'")
-                storages.remove(machine, storage)
+            for found in _storages(machine, name):
+                log(f"removing storage '{found}'")
+                storage.delete(Call(machine, call.user, path={"storage": found}))
 
     return tasks.start(call, kind="cephdestroypool", id=name, work=work)
+
+
+def _storages(machine: Machine, pool: str) -> list[str]:
+    """RBD storages that use a pool."""
+    return [
+        one.id
+        for one in storage.configured(machine)
+        if one.kind == "rbd" and pool in (one.values.get("pool", "rbd"), one.values.get("data-pool"))
+    ]
