@@ -181,7 +181,7 @@ KINDS: dict[str, tuple[Callable[[Path], str], int, str]] = {
     "gpt": (gpt, 24, "GPT"),
     "mbr": (mbr, 24, "MBR"),
     "lvm": (lvm, 24, "LVM physical volume"),
-    "zfs": (zfs, 24, "ZFS label"),
+    "zfs": (zfs, 64, "ZFS label"),
     "bcache": (bcache, 24, "bcache"),
     "ext4": (ext4, 24, "ext4"),
     "xfs": (xfs, 320, "xfs"),
