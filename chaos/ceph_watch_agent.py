@@ -9,6 +9,7 @@ It ends by itself after LIMIT_S, or when nobody reads any more.
 # mypy: ignore-errors
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -28,9 +29,7 @@ def tell(line):
 
 
 def connect():
-    import rados
-
-    client = rados.Rados(
+    client = importlib.import_module("rados").Rados(
         conffile="/etc/ceph/ceph.conf",
         name="client.admin",
         conf={

@@ -86,7 +86,9 @@ class DaemonsKilled(StorageFault):
 
     def check(self, cluster: ClusterPort) -> None:
         found = self.problems(ceph_state.read(cluster))
-        found += [f"{unit} is {how}" for unit, how in self._seen(cluster).items() if how != "active free"]
+        if not found:
+            seen = self._seen(cluster)
+            found = [f"{unit} is {how} by systemd" for unit, how in seen.items() if how != "active free"]
         if found:
             raise RefusedError(f"{self.target} is not broken: {'; '.join(found)}")
 
