@@ -29,6 +29,7 @@ CONNECT_S = 5
 READ_S = 20
 ATTEMPTS = 3
 DEADLINE_S = ATTEMPTS * (CONNECT_S + READ_S)
+_STANDARD = 4096  # bytes of a value in Parameter Store's standard tier
 _PAGES = 2000  # 10 parameters a page: twice the 10 000 that a region may hold
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"})
 _BAD_CREDENTIALS = frozenset(
@@ -189,8 +190,13 @@ class Aws:
             )
 
     def put_parameter(self, name: str, value: str, *, secret: bool = False, overwrite: bool = True) -> int:
-        """Write one parameter (a secret under the site's key) and return its version."""
+        """Write one parameter (a secret under the site's key) and return its version.
+
+        A value of more than 4096 bytes goes into the advanced tier, which costs; more than 8192 are refused.
+        """
         extra = {"KeyId": self.table.kms_key} if secret else {}
+        if len(value.encode()) > _STANDARD:
+            extra["Tier"] = "Advanced"
         kind = "SecureString" if secret else "String"
         with self.told(f"writing parameter {name}"):
             answer = self.client("ssm").put_parameter(

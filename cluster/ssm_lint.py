@@ -7,6 +7,7 @@ the value of a secret. Limits are Parameter Store's own: names of `a-zA-Z0-9_.-/
 
 from __future__ import annotations
 
+import base64
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +25,8 @@ Kind = Literal["missing", "plain secret", "address", "form", "advice"]
 
 _NAME = re.compile(r"(/[A-Za-z0-9_.-]+){1,15}")
 _SECRET_LEAF = re.compile(
-    r"(pass(word|wd|phrase)?|secret|token|credentials?|private_key|(?<!public)(?<!host)_key|mon_secret|hash)$"
+    r"(pass(word|wd|phrase)?|secret|token|credentials?|private_key|(?<!public)(?<!host)_key|mon_secret|hash"
+    r"|corosync_conf)$"
 )
 _STANDARD, _ADVANCED = 4096, 8192
 _AWS_KEY = "alias/aws/ssm"
@@ -212,6 +214,21 @@ def _same(kind: str, found: str, ordered: str) -> str | None:
     return None if same else f"expected {ordered} as the site orders, found '{found[:40]}'"
 
 
+def _coded(site: Site, parameters: Parameters) -> Iterator[Finding]:
+    """The cluster's key and configuration: base64, and a configuration that is one of this cluster."""
+    for leaf in ("corosync_key", "corosync_conf"):
+        name = f"{site.aws.root}/cluster/{leaf}"
+        if name not in parameters:
+            continue
+        try:
+            body = base64.b64decode(parameters[name].value, validate=True)
+        except ValueError:
+            yield Finding("form", name, "expected base64")
+            continue
+        if leaf == "corosync_conf" and f"cluster_name: {site.cluster}".encode() not in body:
+            yield Finding("form", name, f"expected the configuration of the cluster {site.cluster}")
+
+
 def _addresses(site: Site, parameters: Parameters) -> Iterator[Finding]:
     for name, ordered, kind in _values(site):
         mistake = _same(kind, parameters[name].value, ordered) if name in parameters else None
@@ -262,4 +279,5 @@ _CHECKS: tuple[Callable[[Site, Parameters], Iterator[Finding]], ...] = (
     _duplicates,
     _stray_subnets,
     _keys,
+    _coded,
 )

@@ -82,7 +82,7 @@ TARGETS: Mapping[str, Target] = {
     for target in (
         Target("host_network_throughput", "150 Gbit/s", "bit/s", ">", "S, p11 5.1; p11 1.3 asks for 100"),
         Target("host_network_rtt", "1 ms", "s", "<", "p3; p11 1.3 asks for 0.5 ms"),
-        Target("ring_round_trip", "1 ms", "s", "<", "p3: 100 pings between all nodes; the mean is judged"),
+        Target("ring_round_trip", "1 ms", "s", "<", "p3: 100 pings, all nodes; the mean is judged"),
         Target("link_outage", "1 s", "s", "<", "S: link loss < 1 s"),
         Target(
             "silent_link_outage", "1 s", "s", "<", "S: link loss < 1 s, read to include loss with carrier up"

@@ -1,7 +1,8 @@
 """Corosync and HA: what membership and fencing cannot promise.
 
 Sources: pve-docs pvecm.adoc (dedicated network; knet alone has several links and encryption), ha-manager.adoc
-(recovery by watchdog), regression logs of pve-ha-manager (123 s; 181 s when the CRM's master was lost).
+(recovery by watchdog), regression logs of pve-ha-manager (123 s; 181 s when the CRM's master was lost),
+corosync.conf(5) (token_coefficient, consensus).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cluster.site import Site
 
 _RECOVERY, _RECOVERY_OF_MASTER = 123.0, 181.0
+_COEFFICIENT, _WATCHDOG, _SHORTEST = 0.125, 60.0, 1.0  # what Proxmox VE writes; watchdog-mux; seconds
 
 
 @rule("PF-QUORUM")
@@ -97,6 +99,35 @@ def shared(site: Site) -> Iterator[Found]:
             "Ceph's clients, its replicas and management on one network",
             "a rebalance and clients share the links",
             "watch client latency while a rebalance runs",
+        )
+
+
+@rule("PF-COROSYNC-TOKEN")
+def token(site: Site) -> Iterator[Found]:
+    """A token that outlives the watchdog's patience, or none at all (F-3.6)."""
+    if site.corosync is None:
+        return
+    # Corosync adds the coefficient for each node beyond the second; consensus is 1.2 times the sum.
+    lost = site.corosync.token + max(0, len(site.nodes) - 2) * _COEFFICIENT
+    agreed = round(2.2 * lost, 1)
+    watchdog = site.ha.watchdog if site.ha is not None else _WATCHDOG
+    order = f"token {format_seconds(site.corosync.token)} with {len(site.nodes)} nodes"
+    if agreed >= watchdog / 2:
+        yield Found(
+            "error" if agreed >= watchdog else "warning",
+            "corosync.token",
+            order,
+            f"a lost node is agreed upon after {format_seconds(agreed)}, and all others, which cannot write"
+            f" until then, reset themselves after {format_seconds(watchdog)}",
+            "3 s; a network that needs more is the fault to mend",
+        )
+    elif site.corosync.token < _SHORTEST:
+        yield Found(
+            "warning",
+            "corosync.token",
+            order,
+            "a node that is busy for so long counts as lost, and resets itself",
+            "3 s",
         )
 
 

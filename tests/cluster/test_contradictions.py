@@ -45,6 +45,10 @@ def named(site: Site, reason_id: str) -> list[Contradiction]:
 
 
 CASES: list[tuple[str, Path, dict[str, Any], str, str]] = [
+    ("PF-COROSYNC-TOKEN", LAB, {"corosync.token": "30s"}, "error", "66.3 s"),
+    ("PF-COROSYNC-TOKEN", LAB, {"corosync.token": "20s"}, "warning", "44.3 s"),
+    ("PF-COROSYNC-TOKEN", PVE1, {"ha.watchdog": "10s"}, "warning", "6.9 s"),
+    ("PF-COROSYNC-TOKEN", PVE1, {"corosync.token": "500ms"}, "warning", "counts as lost"),
     ("PF-RAM", PVE1, {"hardware.dimms.count": 72}, "error", "24 slots"),
     ("PF-RAM", PVE1, {"hardware.memory": "72GB"}, "error", "2.25TiB"),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -166,6 +167,14 @@ CASES: list[tuple[str, Callable[[Tree], None], str, str]] = [
     ("no private key", put("ssh_keys/ansible/private_key", CANARY), "form", "OpenSSH private key"),
     ("switch key", put("switches/sw1/host_key", "sw1"), "form", "OpenSSH public key"),
     ("password for its hash", put("nodes/node1/root_password_hash", CANARY), "form", "never a password"),
+    ("key in no base64", put("cluster/corosync_key", CANARY, "SecureString"), "form", "expected base64"),
+    (
+        "configuration of others",
+        put("cluster/corosync_conf", base64.b64encode(b"cluster_name: pve2").decode(), "SecureString"),
+        "form",
+        "expected the configuration of the cluster pve1",
+    ),
+    ("configuration in the open", put("cluster/corosync_conf", CANARY), "plain secret", "expected a Secure"),
     ("plain token", put("monitoring/api_token", CANARY), "plain secret", "expected a SecureString"),
 ]
 
@@ -203,11 +212,11 @@ def test_advice_is_no_finding() -> None:
     )
     name = "/pve1/nodes/node1/ipmi_password"
     tree[name] = replace(tree[name], key_id="alias/aws/ssm")
-    tree["/pve1/cluster/corosync_conf"] = Parameter("/pve1/cluster/corosync_conf", "String", "x" * 5000)
+    tree["/pve1/cluster/notes"] = Parameter("/pve1/cluster/notes", "String", "x" * 5000)
     assert lint(SITE, tree) == []
     assert [f.name.rsplit("/", 1)[-1] for f in advise(SITE, tree)] == [
         "private_key",
-        "corosync_conf",
+        "notes",
         "ipmi_password",
     ]
 
@@ -217,6 +226,8 @@ def test_advice_is_no_finding() -> None:
     [
         ("nodes/node1/ipmi_password", True),
         ("cluster/corosync_key", True),
+        ("cluster/corosync_conf", True),
+        ("cluster/cluster_id", False),
         ("cluster/pmgnt_key", True),
         ("ceph/mon_secret", True),
         ("ceph/admin_key", True),

@@ -98,7 +98,10 @@ def test_no_cluster_is_created_beside_a_node_that_does_not_answer(site: Site) ->
 @pytest.mark.parametrize(
     ("pairs", "sentence"),
     [
-        ([("nodeid: 2\n    quorum_votes: 1", "nodeid: 2\n    quorum_votes: 0")], "give node2 one vote (it has 0)"),
+        (
+            [("nodeid: 2\n    quorum_votes: 1", "nodeid: 2\n    quorum_votes: 0")],
+            "give node2 one vote (it has 0)",
+        ),
         (
             [("ring1_addr: 10.7.0.12", "ring1_addr: 10.7.0.99")],
             "set the address of node2 on link 1 to 10.7.0.12 (it is 10.7.0.99)",
@@ -123,7 +126,7 @@ def test_no_cluster_is_created_beside_a_node_that_does_not_answer(site: Site) ->
             "take link 2 out of the configuration: it is not ordered",
         ),
     ],
-)  # fmt: skip
+)
 def test_each_property_of_the_configuration(
     site: Site, joined: Observation, pairs: list[tuple[str, str]], sentence: str
 ) -> None:
@@ -146,16 +149,36 @@ def test_transport_and_encryption_are_for_people(site: Site, joined: Observation
 @pytest.mark.parametrize(
     ("change", "action", "sentence"),
     [
-        ({"version": 3}, "configuration", "put the configuration into force: it runs with version 3, on file is"),
-        ({"token": 3.125}, "configuration", "put the token into force: it runs with 3.125 s, expected 10.125 s"),
+        (
+            {"version": 3},
+            "configuration",
+            "put the configuration into force: it runs with version 3, on file is",
+        ),
+        (
+            {"token": 3.125},
+            "configuration",
+            "put the token into force: it runs with 3.125 s, expected 10.125 s",
+        ),
         ({"name_in_force": "other"}, "configuration", "put the configuration into force"),
-        ({"key_mode": "644"}, "services", "let nobody else read the cluster's key (its mode is 644, expected 400)"),
+        (
+            {"key_mode": "644"},
+            "services",
+            "let nobody else read the cluster's key (its mode is 644, expected 400)",
+        ),
         ({"quorate": False}, PEOPLE, "come back to the quorum: it runs, and sees too few votes"),
-        ({"files": {"storage.cfg": "3" * 64}}, "services", "take over the cluster's files anew: datacenter.cfg,"),
+        (
+            {"files": {"storage.cfg": "3" * 64}},
+            "services",
+            "take over the cluster's files anew: datacenter.cfg,",
+        ),
         ({"clock": Clock(True, 0.2)}, "clock", "set its clock right: it is +200 ms off"),
-        ({"clock": Clock(False, 0.0)}, "clock", "follow the time servers again: its clock is not synchronised"),
+        (
+            {"clock": Clock(False, 0.0)},
+            "clock",
+            "follow the time servers again: its clock is not synchronised",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_property_of_a_node(
     site: Site, joined: Observation, change: dict[str, Any], action: str, sentence: str
 ) -> None:
@@ -272,10 +295,13 @@ def test_a_listed_node_that_holds_nothing_is_taken_off_and_joins_again(
         ({"conf": None}, "it has no copy of the cluster's configuration"),
         ({"local": None}, "it has no configuration"),
         ({"key": ""}, "it has no key"),
-        ({"problem": "/etc/corosync/corosync.conf: line 3: what"}, "/etc/corosync/corosync.conf: line 3: what"),
+        (
+            {"problem": "/etc/corosync/corosync.conf: line 3: what"},
+            "/etc/corosync/corosync.conf: line 3: what",
+        ),
         ({"key": "f" * 64, "online": {}}, "its key is not the cluster's"),
     ],
-)  # fmt: skip
+)
 def test_a_half_joined_node_is_freed_and_joins_again(
     site: Site, joined: Observation, change: dict[str, Any], why: str
 ) -> None:

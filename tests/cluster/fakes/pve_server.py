@@ -1,4 +1,4 @@
-"""The API of Proxmox VE on loopback, as far as a client can tell: tickets, CSRF tokens, tasks, its error shapes."""
+"""The API of Proxmox VE on loopback, as a client sees it: tickets, CSRF tokens, tasks, its error shapes."""
 
 from __future__ import annotations
 
@@ -86,7 +86,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    do_POST = do_PUT = do_DELETE = do_GET
+    def do_POST(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()
 
     def _serve(self) -> None:
         url = urlsplit(self.path)
