@@ -56,8 +56,12 @@ class Node:
         self.files = FileSystem(self.service, self.views, lambda: None)
 
     def put(self, path: str, data: bytes) -> None:
-        self.files.create(path, 0o644)
-        assert self.files.write(path, data, 0, 0) == len(data)
+        handle = self.files.create(path, 0o644)
+        assert self.files.write(None, data, 0, handle) == len(data)
+        self.files.release(None, handle)
+
+    def get(self, path: str, size: int = 1 << 20, offset: int = 0) -> bytes:
+        return self.files.read(None, size, offset, self.files.open(path, 0))
 
 
 @pytest.fixture
@@ -76,8 +80,8 @@ def fails(number: int, action: Any, *arguments: Any) -> None:
 
 def test_a_node_of_its_own_writes_without_corosync(node: Node) -> None:
     node.put("/storage.cfg", b"dir: local\n")
-    assert node.files.read("/storage.cfg", 100, 0, 0) == b"dir: local\n"
-    assert node.files.read("/storage.cfg", 3, 5, 0) == b"loc"
+    assert node.get("/storage.cfg") == b"dir: local\n"
+    assert node.get("/storage.cfg", 3, 5) == b"loc"
     assert node.files.getattr("/storage.cfg")["st_mode"] == stat.S_IFREG | 0o640
     assert node.files.getattr("/priv")["st_mode"] == stat.S_IFDIR | 0o700
     fails(errno.ENOENT, node.files.getattr, "/missing")
@@ -87,14 +91,13 @@ def test_a_member_without_corosync_shows_itself_read_only(tmp_path: Path) -> Non
     Node(tmp_path).put("/storage.cfg", b"x")
     node = Node(tmp_path, standalone=False)
     assert node.service.replica.mode is Mode.OFFLINE
-    assert node.files.read("/storage.cfg", 10, 0, 0) == b"x"
+    assert node.get("/storage.cfg") == b"x"
     assert node.files.getattr("/storage.cfg")["st_mode"] == stat.S_IFREG | 0o440
     assert node.files.getattr("/")["st_mode"] == stat.S_IFDIR | 0o555
     fails(errno.EACCES, node.files.mkdir, "/d", 0o755)
-    fails(errno.EACCES, node.files.write, "/storage.cfg", b"y", 0, 0)
+    fails(errno.EACCES, node.files.write, None, b"y", 0, node.files.open("/storage.cfg", 0))
     fails(errno.EACCES, node.files.open, "/storage.cfg", 1)
     fails(errno.EACCES, node.files.truncate, "/storage.cfg", 0)
-    assert node.files.open("/storage.cfg", 0) == 0
 
 
 def test_links_lead_to_this_node(node: Node) -> None:
@@ -104,7 +107,32 @@ def test_links_lead_to_this_node(node: Node) -> None:
     fails(errno.EINVAL, node.files.readlink, "/nodes")
     fails(errno.EACCES, node.files.unlink, "/local")
     fails(errno.EACCES, node.files.create, "/.members", 0o644)
-    assert {"local", "lxc", ".members", ".version", ".vmlist"} <= set(node.files.readdir("/", 0))
+    assert {"local", "lxc", ".members", ".version", ".vmlist"} <= set(
+        node.files.readdir(None, node.files.opendir("/"))
+    )
+
+
+def test_an_open_file_outlives_its_name(node: Node) -> None:
+    node.put("/f", b"old")
+    node.put("/g", b"new")
+    reader, writer = node.files.open("/f", 0), node.files.open("/g", 1)
+    node.files.rename("/g", "/f")
+    assert node.files.read(None, 10, 0, reader) == b"old"
+    assert node.files.getattr(None, reader)["st_size"] == 3
+    assert node.files.write(None, b"er", 3, writer) == 2
+    assert node.get("/f") == b"newer"
+    fails(errno.ENOENT, node.files.write, None, b"x", 0, reader)
+    node.files.release(None, reader)
+    fails(errno.EBADF, node.files.read, None, 10, 0, reader)
+
+
+def test_a_made_file_is_read_as_of_one_moment(node: Node) -> None:
+    handle = node.files.open("/.vmlist", 0)
+    first = node.files.read(None, 10, 0, handle)
+    node.put("/nodes/node1/lxc/100.conf", b"")
+    rest = node.files.read(None, 1 << 16, 10, handle)
+    assert json.loads(first + rest)["ids"] == {}
+    assert node.files.getattr(None, handle)["st_size"] == len(first + rest)
 
 
 def test_only_the_modes_and_owners_that_are(node: Node) -> None:
@@ -119,7 +147,7 @@ def test_only_the_modes_and_owners_that_are(node: Node) -> None:
 
 def test_too_large_is_said_before_it_is_sent(node: Node) -> None:
     node.put("/f", b"x")
-    fails(errno.EFBIG, node.files.write, "/f", b"x", 1 << 20, 0)
+    fails(errno.EFBIG, node.files.write, None, b"x", 1 << 20, node.files.open("/f", 1))
     fails(errno.EFBIG, node.files.truncate, "/f", (1 << 20) + 1)
 
 
@@ -142,7 +170,7 @@ def test_made_files_are_json_that_counts_changes(node: Node) -> None:
     before = json.loads(node.views.version())
     node.put("/storage.cfg", b"x")
     node.put("/nodes/node1/lxc/100.conf", b"hostname: a\n")
-    after = json.loads(node.files.read("/.version", 1 << 16, 0, 0))
+    after = json.loads(node.get("/.version"))
     assert after["storage.cfg"] == before["storage.cfg"] + 2
     assert after["vmlist"] > before["vmlist"]
     assert json.loads(node.views.guests())["ids"] == {"100": {"node": "node1", "type": "lxc", "version": 1}}

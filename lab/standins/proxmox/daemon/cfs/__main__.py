@@ -111,6 +111,8 @@ def main() -> None:
     _free_mount(wanted.mount)
     service.start()
     options = {"allow_other": True, "default_permissions": True, "nonempty": True, "fsname": "/dev/fuse"}
+    # Without it libfuse would rename a removed open file, on all members, to .fuse_hidden.
+    options |= {"hard_remove": True}
     # Nothing is cached: another member may have changed it, or quorum may be gone.
     uncached = {"direct_io": True, "attr_timeout": 0, "entry_timeout": 0, "negative_timeout": 0}
     try:

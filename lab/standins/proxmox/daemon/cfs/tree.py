@@ -99,6 +99,17 @@ class Tree:
             raise FileSystemError(errno.ENOENT)
         return entry
 
+    def path(self, inode: int) -> str:
+        """Where an entry is now; FileSystemError ENOENT when it is gone."""
+        names: list[str] = []
+        while inode != ROOT:
+            entry = self.entries.get(inode)
+            if entry is None:
+                raise FileSystemError(errno.ENOENT)
+            names.append(entry.name)
+            inode = entry.parent
+        return "/".join(reversed(names))
+
     def names(self, path: str) -> list[str]:
         """What is in a folder."""
         entry = self.get(path)
