@@ -181,7 +181,7 @@ class Rig:
         self._client = self._client or self.login()
         return self._client
 
-    def call(self, method: str, path: str, **params: Any) -> Any:
+    def call(self, method: str, path: str, /, **params: Any) -> Any:
         """As proxmoxer does it: `get`, `create`, `set`, `delete`."""
         verb = {"GET": "get", "POST": "create", "PUT": "set", "DELETE": "delete"}[method]
         return getattr(self.client(path.strip("/")), verb)(**params)

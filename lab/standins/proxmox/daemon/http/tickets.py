@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import time
+from pathlib import Path
 
 from .errors import ApiError
 from .machine import Machine
@@ -18,10 +19,14 @@ KEY = "/etc/pve/priv/authkey.key"
 LIFETIME_S = 7200  # PVE::AccessControl: two hours
 
 
+_last: dict[Path, str] = {}  # while /etc/pve is mounted anew, the key that was there before still holds
+
+
 def _sign(machine: Machine, purpose: str, text: str) -> str:
-    key = machine.read(KEY)
+    key = machine.read(KEY) or _last.get(machine.root)
     if not key:
         raise ApiError(500, f"unable to read '{KEY}'")
+    _last[machine.root] = key
     digest = hmac.new(key.encode(), f"{purpose}:{text}".encode(), hashlib.sha256).digest()
     return base64.b64encode(digest).decode().rstrip("=")
 
