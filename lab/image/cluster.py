@@ -66,8 +66,7 @@ def _units(folder: Path) -> None:
     """Enable the daemons of the stand-in; what waits for a cluster is not enabled."""
     units = folder / "etc/systemd/system"
     for unit in recipe.DISABLED:
-        for enabled in units.glob(f"*.wants/{unit}"):
-            enabled.unlink()
+        disable(units, unit)
     for source in recipe.files_of(recipe.NODE_FILES / "usr/lib/systemd/system"):
         for target in _named(source, "WantedBy"):
             wants = units / f"{target}.wants"
@@ -77,6 +76,12 @@ def _units(folder: Path) -> None:
         for alias in _named(source, "Alias"):
             (units / alias).unlink(missing_ok=True)
             (units / alias).symlink_to(f"/usr/lib/systemd/system/{source.name}")
+
+
+def disable(units: Path, unit: str) -> None:
+    """Nothing wants the unit any more. The links lead nowhere outside the node, so they are not globbed for."""
+    for wants in units.glob("*.wants"):
+        (wants / unit).unlink(missing_ok=True)
 
 
 def _named(unit: Path, key: str) -> list[str]:

@@ -78,8 +78,7 @@ def customise(folder: Path, release: str) -> None:
     cluster.install(folder)
     units = folder / "etc/systemd/system"
     for unit in recipe.MASKED:
-        for enabled in units.glob(f"*.wants/{unit}"):
-            enabled.unlink()
+        cluster.disable(units, unit)
         (units / unit).unlink(missing_ok=True)
         (units / unit).symlink_to("/dev/null")
     generators = folder / "etc/systemd/system-generators"

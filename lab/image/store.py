@@ -17,6 +17,8 @@ from lab.errors import DeadlineError, LabError
 from lab.image import initramfs, medium, recipe, rootfs
 
 LOCK_DEADLINE_S = 900.0
+SPOILT = "wrong-medium-checksum"
+"""The defect whose mending is not for the next `up` to do by accident."""
 Progress = Callable[[str], None]
 
 
@@ -30,7 +32,8 @@ def build(cache: Path, state: Path, progress: Progress) -> Path:
     target = state / order.path
     with _locked(cache):
         iso = _medium(cache, order.release, progress)
-        _hand_out(iso, target)
+        if not (state / "defects" / f"{SPOILT}.json").exists():  # what is broken on purpose stays broken
+            _hand_out(iso, target)
     return target
 
 

@@ -1,0 +1,92 @@
+"""What the image adds for a cluster: the daemon, the manager's modules, units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.errors import LabError
+from lab.image import cluster, recipe
+
+
+def rootfs(folder: Path, bcrypt: str = "import bcrypt\n") -> Path:
+    """As much of a root file system as `cluster.install` looks at."""
+    for name in (*recipe.MGR_MODULES_ASIDE, "telemetry", "balancer"):
+        (folder / cluster.MODULES / name).mkdir(parents=True)
+    (folder / cluster.MODULES / "mgr_util.py").write_text(f"import os\n{bcrypt}", encoding="utf-8")
+    for path, text in {"etc/lvm/lvm.conf": "config {}\n", "etc/corosync/corosync.conf": "totem {}\n"}.items():
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    wants = folder / "etc/systemd/system/ceph.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "ceph-crash.service").symlink_to("/nowhere/on/this/machine")
+    return folder
+
+
+def test_a_node_has_the_daemon_and_a_manager_that_loads_its_modules(tmp_path: Path) -> None:
+    tree = rootfs(tmp_path)
+    cluster.install(tree)
+    package = tree / cluster.PACKAGE
+    assert (package / "http/registry.py").is_file()
+    assert (package / "cli/pveceph.py").read_bytes() == (recipe.DAEMON / "cli/pveceph.py").read_bytes()
+    assert not list(package.rglob("__pycache__"))
+    assert (tree / cluster.MODULES / "mgr_util.py").read_text(
+        encoding="utf-8"
+    ) == "import os\nbcrypt = None\n"
+    assert {path.name for path in (tree / cluster.MODULES).iterdir()} == {
+        "telemetry",
+        "balancer",
+        "mgr_util.py",
+    }
+    assert (tree / cluster.ASIDE / "prometheus").is_dir()
+    assert not (tree / "etc/corosync/corosync.conf").exists()
+    assert "/dev/rbd" in (tree / "etc/lvm/lvm.conf").read_text(encoding="utf-8")
+    assert not list((tree / "etc/systemd/system/ceph.target.wants").iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "import bcrypt\nimport bcrypt\n"])
+def test_a_manager_that_is_not_as_expected_is_an_error(tmp_path: Path, text: str) -> None:
+    with pytest.raises(LabError, match=r"expected one line 'import bcrypt', found [02]"):
+        cluster.install(rootfs(tmp_path, text))
+
+
+def test_units_of_proxmox_are_wanted_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    units = tmp_path / "node/usr/lib/systemd/system"
+    (units / "pveproxy.service.d").mkdir(parents=True)
+    install = "[Install]\nWantedBy=multi-user.target\nAlias=pvedaemon.service\n"
+    (units / "pveproxy.service").write_text(install, encoding="utf-8")
+    (units / "other.service").write_text(install, encoding="utf-8")
+    (units / "pveproxy.service.d/x.conf").write_text(install, encoding="utf-8")
+    monkeypatch.setattr(recipe, "NODE_FILES", tmp_path / "node")
+    tree = rootfs(tmp_path / "root")
+    cluster.install(tree)
+    system = tree / "etc/systemd/system"
+    assert [path.name for path in (system / "multi-user.target.wants").iterdir()] == ["pveproxy.service"]
+    assert str((system / "pvedaemon.service").readlink()) == "/usr/lib/systemd/system/pveproxy.service"
+    assert not (system / "other.service").exists()
+
+
+def test_the_image_changes_with_the_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(recipe, "HERE", tmp_path / "image")
+    (tmp_path / "image").mkdir()
+    for name in ("recipe.py", "rootfs.py", "cluster.py", "initramfs.py", "releases.toml"):
+        (tmp_path / "image" / name).touch()
+    for name in ("node", "initrd", "daemon"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(recipe, "RELEASES", tmp_path / "image/releases.toml")
+    monkeypatch.setattr(recipe, "NODE_FILES", tmp_path / "node")
+    monkeypatch.setattr(recipe, "INITRD", tmp_path / "initrd")
+    monkeypatch.setattr(recipe, "DAEMON", tmp_path / "daemon")
+    before = recipe.image_digest("9.0")
+    (tmp_path / "daemon/a.py").write_text("x", encoding="utf-8")
+    assert recipe.image_digest("9.0") != before
+
+
+def test_economy_is_given_to_each_daemon() -> None:
+    for kind in ("mon", "mgr", "osd", "mds"):
+        unit = recipe.NODE_FILES / f"usr/lib/systemd/system/ceph-{kind}@.service.d/10-rack.conf"
+        (line,) = [one for one in unit.read_text().splitlines() if one.startswith("EnvironmentFile=")]
+        options = (recipe.NODE_FILES / line.removeprefix("EnvironmentFile=/")).read_text(encoding="utf-8")
+        assert 'CEPH_ARGS="--' in options
+    assert "--osd_memory_target" not in (recipe.NODE_FILES / "usr/share/rack/ceph-osd.env").read_text()
