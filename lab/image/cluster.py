@@ -79,7 +79,7 @@ def _units(folder: Path) -> None:
 
 
 def disable(units: Path, unit: str) -> None:
-    """Nothing wants the unit any more. The links lead nowhere outside the node, so they are not globbed for."""
+    """Nothing wants the unit any more. Its links lead nowhere outside the node: a glob would not see them."""
     for wants in units.glob("*.wants"):
         (wants / unit).unlink(missing_ok=True)
 
