@@ -54,7 +54,7 @@ class Client:
 
         return Pve(
             SimpleNamespace(name="node1", address=IPv4Address("127.0.0.1")),
-            PveTable(password="ssm:/pve1/nodes/{node}/root_password", port=self.server.port),
+            PveTable(user="root@pam", password="ssm:/pve1/nodes/{node}/root_password", port=self.server.port),
             password=lambda: self.password,
             authority=authority,
             observer=lambda where, command, output, _: self.told.append((where, command, output)),

@@ -1,4 +1,4 @@
-"""Creating, joining, taking off and saving: what is asked of whom, in which order, and what a killed run finds."""
+"""Creating, joining, taking off and saving: what is asked of whom, in which order, after a kill too."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class World:
             token=have.token + max(0, len(names) - 2) * have.coefficient,
             links=(),
             online=dict.fromkeys(names, True),
-            folders={n: () for n in names},
+            folders=dict.fromkeys(names, ()),
             files={"corosync.conf": digest(text)},
             migration=others[0] if others else known,
         )
