@@ -32,6 +32,7 @@ pytest_plugins = [
     "steps.phase2_network",
     "steps.phase3_cluster",
     "steps.phase4_ceph",
+    "steps.phase4_performance",
     "steps.phase4_pools",
     "steps.phase4_trials",
     "steps.network_drills",

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -59,7 +59,7 @@ class NotFoundError(AwsError):
 @dataclass(frozen=True)
 class Parameter:
     """One parameter as SSM returned it; `key_id` is the KMS key of a SecureString, None where it was not
-    told.
+    told. `unreadable` says why its value could not be had, which is then empty.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Parameter:
     value: str = field(repr=False)
     version: int
     key_id: str | None = None
+    unreadable: str = ""
 
     @property
     def secret(self) -> bool:
@@ -153,13 +154,26 @@ class Aws:
     # -- parameters
 
     def parameters(self) -> dict[str, Parameter]:
-        """Every parameter under the site's root, by name, decrypted; paged, recursive."""
+        """Every parameter under the site's root, by name, decrypted; paged, recursive.
+
+        AWS refuses a whole page for one parameter whose key may not be used: then each secret is read on its
+        own, and those that are refused are `unreadable`. Raises `AccessDeniedError` where all of them are.
+        """
         ssm = self.client("ssm")
         keys = self._key_ids(ssm)
+        try:
+            return self._by_path(ssm, keys, decrypted=True)
+        except AccessDeniedError:
+            return self._one_by_one(self._by_path(ssm, keys, decrypted=False))
+
+    def _by_path(self, ssm: Any, keys: Mapping[str, str], *, decrypted: bool) -> dict[str, Parameter]:
         found: dict[str, Parameter] = {}
         with self.told(f"reading parameters under {self.table.root}"):
             pages = ssm.get_paginator("get_parameters_by_path").paginate(
-                Path=self.table.root, Recursive=True, WithDecryption=True, PaginationConfig={"PageSize": 10}
+                Path=self.table.root,
+                Recursive=True,
+                WithDecryption=decrypted,
+                PaginationConfig={"PageSize": 10},
             )
             for number, page in enumerate(pages):
                 if number >= _PAGES:
@@ -168,6 +182,22 @@ class Aws:
                     )
                 for item in page["Parameters"]:
                     found[item["Name"]] = _parameter(item, keys.get(item["Name"]))
+        return found
+
+    def _one_by_one(self, listed: Mapping[str, Parameter]) -> dict[str, Parameter]:
+        found: dict[str, Parameter] = {}
+        refused: AccessDeniedError | None = None
+        for name, known in listed.items():
+            if not known.secret:
+                found[name] = known
+                continue
+            try:
+                found[name] = replace(self.parameter(name), key_id=known.key_id)
+            except AccessDeniedError as error:
+                refused = error
+                found[name] = replace(known, value="", unreadable=str(error))
+        if refused is not None and not any(p.secret and not p.unreadable for p in found.values()):
+            raise refused
         return found
 
     def _key_ids(self, ssm: Any) -> dict[str, str]:

@@ -74,6 +74,11 @@ class Secrets:
                 f"AWS SSM parameter {name}, to which {self._referrers(reference)} refers, does not exist"
                 f" under {self._site.aws.root} in {self._site.aws.region}"
             )
+        if found.unreadable:
+            raise SecretError(
+                f"AWS SSM parameter {name}, to which {self._referrers(reference)} refers, cannot be read:"
+                f" {found.unreadable}"
+            )
         return found.value
 
     def fresh(self, name: str) -> str | None:

@@ -99,7 +99,7 @@ class Install(Model):
 
 
 class Pve(Model):
-    """Who speaks to the API of Proxmox VE. Creating and joining a cluster is for root@pam, and for no token."""
+    """Who speaks to the API of Proxmox VE. Only root@pam may create and join a cluster, no token."""
 
     user: Annotated[Line, Field(pattern=r"^[^@\s]+@[^@\s]+$")] = Field(
         "root@pam", description="user and realm"

@@ -132,7 +132,9 @@ def _form(site: Site, parameters: Parameters) -> Iterator[Finding]:
         if not name.startswith(site.aws.root + "/"):
             yield Finding("form", name, f"expected a name below {site.aws.root}/")
         size = len(parameter.value.encode())
-        if not parameter.value.strip():
+        if getattr(parameter, "unreadable", ""):
+            yield Finding("form", name, "expected a value that this operator may read; its key refuses")
+        elif not parameter.value.strip():
             yield Finding("form", name, "expected a value; it is empty")
         elif size > _ADVANCED:
             yield Finding("form", name, f"expected at most {_ADVANCED} bytes, found {size}")

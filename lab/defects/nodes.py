@@ -95,7 +95,7 @@ def _right_resolver(place: Place, _: Memory) -> None:
 
 def _small_packets(place: Place) -> Memory:
     device = shell(place, f"ip -j -o addr show to {place.server.address}")
-    name = json.loads(device)[0]["ifname"]
+    name = next(row["ifname"] for row in json.loads(device) if "ifname" in row)
     shell(place, f"ip link set {name} mtu {SMALL_MTU}")
     return {"interface": name}
 

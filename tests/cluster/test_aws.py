@@ -109,6 +109,38 @@ def test_the_whole_tree_is_read_page_by_page_and_decrypted(aws: Aws) -> None:
     assert found["/pve1/many/p0"].key_id is None
 
 
+def test_one_unreadable_secret_does_not_hide_the_others(
+    aws: Aws, table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS refuses the whole page for one key; moto does not, so the refusal is put in here."""
+    whole = Aws._by_path
+
+    def by_path(self: Aws, ssm: Any, keys: Any, *, decrypted: bool) -> dict[str, Parameter]:
+        if decrypted:
+            raise AccessDeniedError("kms says no", "AccessDeniedException")
+        return whole(self, ssm, keys, decrypted=False)
+
+    def one(self: Aws, name: str) -> Parameter:
+        if name in refused:
+            raise AccessDeniedError("reading it was refused", "AccessDeniedException")
+        return Parameter(name, "SecureString", "value", 1)
+
+    monkeypatch.setattr(Aws, "_by_path", by_path)
+    monkeypatch.setattr(Aws, "parameter", one)
+    refused = {"/pve1/nodes/node1/ipmi_password"}
+    secrets = Secrets(aws, site(table))
+    tree = secrets.tree()
+    assert len(tree) == 25
+    lost = tree["/pve1/nodes/node1/ipmi_password"]
+    assert (lost.value, lost.unreadable) == ("", "reading it was refused")
+    assert {p.value for p in tree.values() if p.secret and not p.unreadable} == {"value"}
+    with pytest.raises(SecretError, match="ipmi_password, to which .* refers, cannot be read: reading it"):
+        secrets.resolve("ssm:/pve1/nodes/{node}/ipmi_password", node="node1")
+    refused |= {name for name, parameter in tree.items() if parameter.secret}
+    with pytest.raises(AccessDeniedError):
+        aws.parameters()
+
+
 def test_a_parameter_shows_no_value_when_it_is_printed() -> None:
     assert "hush" not in repr(Parameter("/pve1/x", "SecureString", "hush", 1))
 
