@@ -69,25 +69,27 @@ try:
     client.connect(timeout=CONNECT)
 except Exception as error:
     say({"unreachable": str(error)})
-found, no_mgr = {}, ""
+found, silent = {}, {}
 if any(asked.get("target") == "mgr" for asked in COMMANDS.values()):
     code, out, why = client.mon_command(json.dumps({"prefix": "mgr stat", "format": "json"}), b"")
-    if code or not json.loads(out or b"{}").get("available"): no_mgr = "no manager is active"
-for name, asked in COMMANDS.items():
+    if code or not json.loads(out or b"{}").get("available"): silent["mgr"] = (11, "no manager is active")
+for name, asked in sorted(COMMANDS.items(), key=lambda pair: bool(pair[1].get("target"))):  # monitors first
     command = dict(asked)
     target, pick, given = (command.pop(k, None) for k in ("target", "pick", "input"))
     command.setdefault("format", "json")
     text, data = json.dumps(command), (given or "").encode()
-    if target == "mgr" and no_mgr:
-        found[name] = {"code": 11, "message": no_mgr}
+    if target in silent:
+        found[name] = {"code": silent[target][0], "message": silent[target][1]}
         continue
     try:
         if target == "mgr": code, out, why = client.mgr_command(text, data)
         elif target: code, out, why = client.osd_command(int(target.split(".")[1]), text, data)
         else: code, out, why = client.mon_command(text, data)
     except Exception as error:
-        found[name] = {"code": abs(getattr(error, "errno", 0) or 5), "message": str(error)}
-        continue
+        code, out, why = -abs(getattr(error, "errno", 0) or 5), b"", str(error)
+    if code in (-110, -4):  # one command has waited its time: the others for the same daemon would, too
+        silent[target] = (110, "%s did not answer within %d s" % (target or "the monitors", LIMIT))
+        why = silent[target][1]
     out = out.decode("utf-8", "replace")
     try: value = json.loads(out)
     except ValueError: value = out.strip() or why
@@ -106,7 +108,7 @@ def ask(node: Node, commands: Commands, timeout_s: float = 45) -> dict[str, Any]
     where the node did not.
     """
     mark = secrets.token_hex(16)
-    limit = max(5, int(timeout_s) - CONNECT_S)
+    limit = max(5, (int(timeout_s) - CONNECT_S) // 2)  # the monitors may be late, and then the manager
     head = f"MARK, CONNECT, LIMIT = {mark!r}, {CONNECT_S}, {limit}\n"
     head += f"import json\nCOMMANDS = json.loads({json.dumps(commands)!r})\n"
     done = node.run("python3 -", data=head + _PROGRAM, timeout=timeout_s + 5, check=False)

@@ -132,9 +132,9 @@ def strangers(cluster: Cluster) -> list[Attempt]:
     attempts = []
     for node, tries in found.items():
         control: Mapping[str, Any] = tries.pop("control")
-        if not control["let_in"]:
-            raise UnknownError(f"{node}: the administrator is refused as well: {control.get('said')}")
         attempts += [Attempt(node, how, bool(t["let_in"]), str(t.get("said"))) for how, t in tries.items()]
+        if not control["let_in"] and not any(a.let_in for a in attempts if a.node == node):
+            raise UnknownError(f"{node}: the administrator is refused as well: {control.get('said')}")
     return attempts
 
 
