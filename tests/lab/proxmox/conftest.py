@@ -15,6 +15,7 @@ from proxmoxer import ProxmoxAPI
 from lab.standins.proxmox.daemon import endpoints
 from lab.standins.proxmox.daemon.config import certificates, corosync
 from lab.standins.proxmox.daemon.http import passwords
+from lab.standins.proxmox.daemon.http.errors import ApiError
 from lab.standins.proxmox.daemon.http.machine import Machine, Result
 from lab.standins.proxmox.daemon.http.server import Server
 
@@ -40,15 +41,15 @@ LINKS = [
 DRIVES = {
     "blockdevices": [
         {
-            "name": "nvme0n1", "path": "/dev/nvme0n1", "type": "disk", "size": 1000, "model": "BOOT 1", "serial": "B1",
-            "rota": False, "pttype": "gpt", "fstype": None, "mountpoints": [None],
+            "name": "nvme0n1", "path": "/dev/nvme0n1", "type": "disk", "size": 1000, "model": "BOOT 1",
+            "serial": "B1", "rota": False, "pttype": "gpt", "fstype": None, "mountpoints": [None],
             "children": [{"name": "nvme0n1p1", "path": "/dev/nvme0n1p1", "type": "part", "size": 10,
                           "fstype": "vfat", "mountpoints": ["/boot/efi"]}],
         },
-        {"name": "nvme1n1", "path": "/dev/nvme1n1", "type": "disk", "size": 2000, "model": "DATA", "serial": "D1",
-         "rota": False, "pttype": None, "fstype": "LVM2_member", "mountpoints": [None]},
-        {"name": "nvme2n1", "path": "/dev/nvme2n1", "type": "disk", "size": 2000, "model": "DATA", "serial": "D2",
-         "rota": False, "pttype": None, "fstype": None, "mountpoints": [None]},
+        {"name": "nvme1n1", "path": "/dev/nvme1n1", "type": "disk", "size": 2000, "model": "DATA",
+         "serial": "D1", "rota": False, "pttype": None, "fstype": "LVM2_member", "mountpoints": [None]},
+        {"name": "nvme2n1", "path": "/dev/nvme2n1", "type": "disk", "size": 2000, "model": "DATA",
+         "serial": "D2", "rota": False, "pttype": None, "fstype": None, "mountpoints": [None]},
     ]
 }  # fmt: skip
 INTERFACES = """auto lo
@@ -107,7 +108,14 @@ class FakeMachine(Machine):
     def _systemctl(words: Sequence[str]) -> str:
         if words[1] != "show":
             return ""
-        block = "Id={}\nDescription=a unit\nActiveState=active\nSubState=running\nUnitFileState=enabled\nLoadState=loaded"
+        said = (
+            "Id={}",
+            "Description=a unit",
+            "ActiveState=active",
+            "SubState=running",
+            "UnitFileState=enabled",
+        )
+        block = "\n".join((*said, "LoadState=loaded"))
         return "\n\n".join(block.format(unit) for unit in words[3:])
 
     def run(
@@ -116,11 +124,10 @@ class FakeMachine(Machine):
         self.ran.append(list(command))
         if command[0] == "openssl":
             return super().run(command, input=input, timeout_s=timeout_s, check=check)
-        told = self.answers.get(command[0], lambda _: "")(command)
+        answer = self.answers.get(command[0])
+        told = answer(command) if answer else ""
         result = told if isinstance(told, Result) else Result(0, told, "")
         if check and result.code:
-            from lab.standins.proxmox.daemon.http.errors import ApiError
-
             raise ApiError(500, f"command '{' '.join(command)}' failed: {result.err}")
         return result
 
@@ -140,7 +147,7 @@ def files(machine: Machine, address: str = "10.9.0.11") -> None:
         "/proc/stat": "cpu 100 0 100 800 10 0 0 0 0 0\n",
         "/proc/uptime": "123.4 5.6\n",
         "/proc/loadavg": "0.10 0.20 0.30 1/100 99\n",
-        "/proc/cpuinfo": "processor : 0\nmodel name : Emulated\nflags : fpu\nphysical id : 0\ncpu cores : 1\n",
+        "/proc/cpuinfo": "processor : 0\nmodel name : Emulated\nphysical id : 0\ncpu cores : 1\n",
         "/var/lib/vz/dump/none": "",
     }.items():
         machine.write(path, text)

@@ -1,7 +1,7 @@
-"""Every endpoint that the stand-in declares is called through proxmoxer and held against PVE's official schema.
+"""Every endpoint that the stand-in declares, called through proxmoxer and held against PVE's official schema.
 
-An endpoint that nobody calls here fails `test_every_endpoint_has_a_case`. The cases stand in `contract_*.py` beside
-this file, one module a subject: `CASES = {("GET", "/version"): Case()}`.
+An endpoint that nobody calls here fails `test_every_endpoint_has_a_case`. The cases stand in `contract_*.py`
+beside this file, one module a subject: `CASES = {("GET", "/version"): Case()}`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from proxmoxer.core import AuthenticationError, ResourceException
 
-from lab.standins.proxmox.daemon.config import corosync, users
+from lab.standins.proxmox.daemon.config import corosync
 from lab.standins.proxmox.daemon.http import tickets
 
 from .conftest import NODE, PASSWORD, Rig
@@ -306,7 +306,6 @@ class TestTokens:
 
     def test_the_task_of_a_token_names_it(self, rig: Rig) -> None:
         rig.call("POST", "/access/users/root@pam/token/ci", privsep=0)
-        users.read(rig.machine)
         secret = rig.machine.read("/etc/pve/priv/token.cfg").split()[1]
         header = {"Authorization": f"PVEAPIToken=root@pam!ci={secret}"}
         _, _, body = raw(rig, "POST", f"/nodes/{NODE}/services/corosync/reload", header)

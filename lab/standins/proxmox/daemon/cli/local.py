@@ -33,7 +33,8 @@ def out(text: str) -> None:
 
 
 def options(words: Sequence[str], flags: Sequence[str] = ()) -> tuple[list[str], dict[str, Any]]:
-    """Positional words, and options by name (`--size 3`, `-size 3`, `--size=3`); one that comes twice is a list.
+    """Positional words, and options by name (`--size 3`, `-size 3`, `--size=3`); one that comes
+    twice is a list.
 
     `flags` take no value unless the next word is 0 or 1.
     """
@@ -108,7 +109,8 @@ def show(data: Any, form: str) -> None:
         out(json.dumps(data, indent=3, sort_keys=True))
     elif form != "text":
         raise UsageError(
-            f"output-format: value '{form}' does not have a value in the enumeration 'text, json, json-pretty'"
+            f"output-format: value '{form}' does not have a value in the enumeration "
+            "'text, json, json-pretty'"
         )
     elif isinstance(data, list) and data and all(isinstance(line, dict) for line in data):
         columns = sorted({key for line in data for key in line})

@@ -29,7 +29,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(machine: Machine, words: list[str]) -> int:
     commands: dict[str, Callable[[Machine, list[str], dict[str, Any]], int]] = {
         "create": _create, "add": _add, "addnode": _addnode, "delnode": _delnode, "status": _status,
-        "nodes": _nodes, "expected": _expected, "updatecerts": _updatecerts, "apiver": _apiver, "keygen": _keygen,
+        "nodes": _nodes, "expected": _expected, "updatecerts": _updatecerts, "apiver": _apiver,
+        "keygen": _keygen,
     }  # fmt: skip
     if not words or words[0] not in commands:
         raise local.UsageError(f"unknown command '{words[0]}'" if words else "no command specified")
@@ -131,11 +132,15 @@ def _delnode(machine: Machine, placed: list[str], _named: dict[str, Any]) -> int
 def _status(machine: Machine, _placed: list[str], _named: dict[str, Any]) -> int:
     _need_config(machine)
     totem = corosync.read(machine)["totem"]
-    shown = {"Name": totem.get("cluster_name", "UNKNOWN"), "Config Version": totem.get("config_version", "-1"),
-             "Transport": totem.get("transport", "knet"), "Secure auth": totem.get("secauth", "off")}  # fmt: skip
+    shown = {
+        "Name": ("cluster_name", "UNKNOWN"),
+        "Config Version": ("config_version", "-1"),
+        "Transport": ("transport", "knet"),
+        "Secure auth": ("secauth", "off"),
+    }
     local.out("Cluster information\n-------------------")
-    for label, value in shown.items():
-        local.out(f"{label + ':':<17} {value}")
+    for label, (key, default) in shown.items():
+        local.out(f"{label + ':':<17} {totem.get(key, default)}")
     local.out("")
     sys.stdout.flush()
     return _exec("corosync-quorumtool", "-siH")

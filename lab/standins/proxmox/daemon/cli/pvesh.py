@@ -50,8 +50,8 @@ def _list(path: str) -> int:
         sys.stderr.write(f"no such resource '{path}'\n")
         return 2
     for name, marks in sorted(below.items()):
-        local.out(f"{'D' if 'D' in marks else '-'}{'r' if 'r' in marks else '-'}{'w' if 'w' in marks else '-'}"
-                  f"{'c' if 'c' in marks else '-'}        {name}")  # fmt: skip
+        shown = "".join(mark if mark in marks else "-" for mark in "Drwc")
+        local.out(f"{shown}        {name}")
     return 0
 
 

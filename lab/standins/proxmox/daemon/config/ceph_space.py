@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import Any
 
+from ..http.errors import ApiError
 from ..http.machine import Machine
 from .sections import Section
 
 CONF = "/etc/pve/ceph.conf"
 KEYRING = "/etc/pve/priv/ceph.client.admin.keyring"
-TIMEOUT_S = 10
 _mounting = threading.Lock()
 
 
 def _df(machine: Machine) -> dict[str, Any] | None:
-    """`ceph df` by librados in this process: a `ceph` command takes seconds to start on an emulated node."""
+    """`ceph df` on the connection that the Ceph endpoints keep; None where Ceph does not answer."""
     if not machine.read(CONF) or not machine.read(KEYRING):
         return None
+    from ..ceph import monitors  # late: a node without Ceph needs none of it
+
     try:
-        import rados  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
+        found: dict[str, Any] = monitors.ask(machine, "df")
+    except (ApiError, ImportError):
         return None
-    keyring = str(machine.file(KEYRING))
-    try:
-        with rados.Rados(
-            conffile=str(machine.file(CONF)), conf={"keyring": keyring}, name="client.admin"
-        ) as cluster:
-            code, out, _ = cluster.mon_command(
-                json.dumps({"prefix": "df", "format": "json"}), b"", timeout=TIMEOUT_S
-            )
-    except rados.Error:
-        return None
-    found: dict[str, Any] | None = json.loads(out) if code == 0 else None
     return found
 
 
 def pool(machine: Machine, name: str) -> tuple[int, int, int] | None:
-    """Total, used and available bytes of a pool as PVE counts them; None where Ceph or the pool is not there."""
+    """Total, used and available bytes of a pool as PVE counts them; None where it is not there."""
     said = _df(machine)
     for entry in said.get("pools", []) if said else []:
         if entry["name"] == name:
@@ -48,7 +38,7 @@ def pool(machine: Machine, name: str) -> tuple[int, int, int] | None:
 
 
 def mounted(machine: Machine, section: Section) -> bool:
-    """Whether the CephFS is mounted; it is tried where it is not (PVE's pvestatd does so every ten seconds)."""
+    """Whether the CephFS is mounted; it is tried where it is not (as pvestatd does every ten seconds)."""
     place = section.values.get("path", f"/mnt/pve/{section.id}")
 
     def is_mounted() -> bool:

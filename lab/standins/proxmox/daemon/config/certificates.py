@@ -45,7 +45,7 @@ def _new_key(machine: Machine) -> str:
 
 
 def ensure(machine: Machine, *, renew: bool = False) -> bool:
-    """Make what is missing: auth key, CA, this node's certificate (with `renew` in any case). True if it is new.
+    """Make what is missing: auth key, CA, this node's certificate (with `renew` in any case); True if new.
 
     ApiError 500 where /etc/pve cannot be written or openssl fails.
     """
@@ -67,7 +67,8 @@ def _make_ca(machine: Machine) -> None:
         place.touch(0o600)
         place.write_text(secret)
         done = machine.run(
-            ["openssl", "req", "-x509", "-new", "-sha256", "-days", "3650", "-key", str(place), "-subj", subject,
+            ["openssl", "req", "-x509", "-new", "-sha256", "-days", "3650", "-key", str(place),
+             "-subj", subject,
              "-addext", "keyUsage=critical,keyCertSign,cRLSign"],
             timeout_s=120,
         )  # fmt: skip
@@ -109,7 +110,8 @@ def _make_certificate(machine: Machine) -> None:
             ["openssl", "req", "-new", "-key", str(place), "-subj", subject, "-out", str(request)],
             timeout_s=120,
         )
-        sign = ["openssl", "x509", "-req", "-sha256", "-in", str(request), "-CA", str(machine.file(CA)), "-CAkey",
+        sign = ["openssl", "x509", "-req", "-sha256", "-in", str(request), "-CA", str(machine.file(CA)),
+                "-CAkey",
                 str(ca_key), "-set_serial", f"0x{uuid.uuid4().hex}", "-extfile", str(more)]  # fmt: skip
         done = machine.run([*sign, *_validity(machine)], timeout_s=120)
     machine.write(key(machine.node), secret)

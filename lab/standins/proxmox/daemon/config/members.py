@@ -35,7 +35,7 @@ class Cluster:
 
 
 def address(machine: Machine, node: str) -> str:
-    """The address of a node's host name: the cluster's word, /etc/hosts, the resolver. ApiError 500 if none."""
+    """The address of a node's host name: the cluster's word, /etc/hosts, the resolver; else ApiError 500."""
     listed = _members_file(machine).get("nodelist", {}).get(node, {}).get("ip", "")
     if listed:
         return str(listed)

@@ -20,12 +20,13 @@ _VM = (
 )  # fmt: skip
 _SDN = ("SDN.Allocate", "SDN.Audit", "SDN.Use")
 _AUDIT = (
-    "Datastore.Audit", "Mapping.Audit", "Pool.Audit", "SDN.Audit", "Sys.Audit", "VM.Audit", "VM.GuestAgent.Audit",
+    "Datastore.Audit", "Mapping.Audit", "Pool.Audit", "SDN.Audit", "Sys.Audit", "VM.Audit",
+    "VM.GuestAgent.Audit",
 )  # fmt: skip
 #: what even PVEAdmin does not have
 _ROOT = (
-    "Mapping.Modify", "Permissions.Modify", "Realm.Allocate", "Sys.AccessNetwork", "Sys.Incoming", "Sys.Modify",
-    "Sys.PowerMgmt",
+    "Mapping.Modify", "Permissions.Modify", "Realm.Allocate", "Sys.AccessNetwork", "Sys.Incoming",
+    "Sys.Modify", "Sys.PowerMgmt",
 )  # fmt: skip
 _ADMIN = (
     *_DATASTORE, *_VM, *_SDN, "Group.Allocate", "Mapping.Audit", "Mapping.Use", "Pool.Allocate", "Pool.Audit",

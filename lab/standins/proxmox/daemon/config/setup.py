@@ -1,4 +1,4 @@
-"""Creating a cluster, joining one, and what a member's files are (PVE::Cluster::Setup, PVE::API2::ClusterConfig)."""
+"""Creating a cluster, joining one, what a member's files are (PVE::Cluster::Setup, API2::ClusterConfig)."""
 
 from __future__ import annotations
 
@@ -313,7 +313,7 @@ def fingerprint(machine: Machine, node: str) -> str:
 
 
 def join_by_ssh(machine: Machine, params: Mapping[str, Any], links: Links, log: Log) -> None:
-    """`pvecm add PEER --use_ssh`: the peer's own pvecm adds this node, its files come by SSH; needs no password."""
+    """`pvecm add PEER --use_ssh`: the peer's own pvecm adds this node, its files come by SSH."""
     assert_joinable(machine, links, bool(params.get("force")), log)
     _root_key(machine)
     ssh = ["ssh", "-o", "BatchMode=yes", "-l", "root", str(params["hostname"]), "--"]

@@ -32,7 +32,8 @@ def nodes(call: Call) -> Any:
 
 @endpoint("GET", "/nodes/{node}", permissions="all")
 def index(_call: Call) -> Any:
-    names = ("apt", "certificates", "ceph", "disks", "dns", "hosts", "network", "services", "status", "storage",
+    names = ("apt", "certificates", "ceph", "disks", "dns", "hosts", "network", "services", "status",
+             "storage",
              "subscription", "tasks", "time", "version")  # fmt: skip
     return [{"name": name} for name in names]
 
@@ -157,7 +158,16 @@ def _seconds(text: str) -> int:
 def apt_versions(call: Call) -> Any:
     """The packages that PVE lists, from dpkg; proxmox-ve and pve-manager are the medium's own words."""
     said = release(call.machine)
-    form = "${Package}\t${db:Status-Status}\t${Version}\t${Architecture}\t${Section}\t${Priority}\t${binary:Summary}\n"
+    fields = (
+        "Package",
+        "db:Status-Status",
+        "Version",
+        "Architecture",
+        "Section",
+        "Priority",
+        "binary:Summary",
+    )
+    form = "\t".join(f"${{{name}}}" for name in fields) + "\n"
     names = ["ceph", "ceph-osd", "corosync", "ifupdown2", "lvm2", "chrony", "openssh-server"]
     lines = call.machine.run(["dpkg-query", "-W", "-f", form, *names], check=False).out.splitlines()
     manager = _package(

@@ -48,8 +48,8 @@ ALLOWED: Mapping[str, Mapping[str, Any]] = {
     "server": _TEXT,
 }
 AT_CREATION: Mapping[str, Mapping[str, Any]] = {"path": _TEXT, "datastore": _TEXT}
-TYPES = ["btrfs", "cephfs", "cifs", "dir", "esxi", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "pbs", "rbd",
-         "zfs", "zfspool"]  # fmt: skip
+TYPES = ["btrfs", "cephfs", "cifs", "dir", "esxi", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "pbs",
+         "rbd",          "zfs", "zfspool"]  # fmt: skip
 
 
 def configured(machine: Machine) -> list[Section]:

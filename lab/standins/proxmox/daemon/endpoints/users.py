@@ -101,7 +101,7 @@ def create(call: Call) -> Any:
     name = call.params["userid"]
     password = call.params.get("password")
     if password is not None and not name.endswith("@pve"):
-        raise ParameterError({"password": "a password can be given in realm 'pve' only; others have their own"})
+        raise ParameterError({"password": "only users of realm 'pve' have a password of their own here"})
     if name.rpartition("@")[2] not in ("pam", "pve"):
         raise ApiError(500, f"domain '{name.rpartition('@')[2]}' does not exist")
     _plain(call.params)

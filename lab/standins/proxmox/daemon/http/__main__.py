@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="pveproxy", description=__doc__)
     parser.add_argument("--node", default=socket.gethostname().partition(".")[0], help="this node's name")
     parser.add_argument("--root", default="/", help="root folder (for trials)")
-    parser.add_argument("--listen", default="0.0.0.0", help="address to listen at")
+    parser.add_argument("--listen", default="0.0.0.0", help="address to listen at")  # noqa: S104
     parser.add_argument("--port", type=int, default=8006)
     arguments = parser.parse_args()
     machine = Machine(arguments.node, arguments.root, arguments.port)

@@ -87,7 +87,7 @@ def require(machine: Machine, user: str, wanted: Check, path: Mapping[str, str])
 
 
 def login(machine: Machine, user: str, password: str) -> bool:
-    """Whether the user exists, is enabled and has this password (or shows a valid ticket of theirs as one)."""
+    """Whether the user exists, is enabled and has this password (or a valid ticket in its place)."""
     if not users.read(machine).enabled(user):
         return False
     if password.startswith("PVE:"):

@@ -12,6 +12,7 @@ from .errors import ParameterError
 Schema = Mapping[str, Any]
 _TRUE = re.compile(r"1|on|yes|true", re.I)
 _FALSE = re.compile(r"0|off|no|false", re.I)
+_UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
 _NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 
 
@@ -42,9 +43,15 @@ def _matches(pattern: str) -> Callable[[str], bool]:
 # format -> (is it one, what PVE says otherwise); a format that is not named here is not checked
 FORMATS: dict[str, tuple[Callable[[str], bool], str]] = {
     "pve-node": (_matches(_NAME), "value does not look like a valid node name"),
-    "pve-storage-id": (_matches(r"(?i)[a-z][a-z0-9\-_.]*[a-z0-9]"), "storage ID '{}' contains illegal characters"),
+    "pve-storage-id": (
+        _matches(r"(?i)[a-z][a-z0-9\-_.]*[a-z0-9]"),
+        "storage ID '{}' contains illegal characters",
+    ),
     "pve-configid": (_matches(r"(?i)[a-z][a-z0-9_-]+"), "invalid configuration ID '{}'"),
-    "pve-userid": (_matches(r"[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+"), "value '{}' does not look like a valid user name"),
+    "pve-userid": (
+        _matches(r"[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+"),
+        "value '{}' does not look like a valid user name",
+    ),
     "pve-vmid": (_matches(r"[1-9][0-9]{2,8}"), "value does not look like a valid VM ID"),
     "ip": (_is_ip, "value does not look like a valid IP address"),
     "address": (_is_address, "value does not look like a valid address: {}"),
@@ -59,9 +66,7 @@ def validate(schemas: Mapping[str, Schema], given: Mapping[str, Any]) -> dict[st
     for name, value in given.items():
         schema = _schema(schemas, name)
         if schema is None:
-            errors[name] = (
-                "property is not defined in schema and the schema does not allow additional properties"
-            )
+            errors[name] = _UNKNOWN
             continue
         try:
             found[name] = convert(schema, value)
@@ -174,10 +179,7 @@ def properties(text: str, form: Mapping[str, Schema]) -> dict[str, Any]:
                 )
             name, value = default, part
         if name not in form:
-            raise ValueError(
-                f"invalid format - format error\n{name}: property is not defined in schema and the schema does "
-                "not allow additional properties"
-            )
+            raise ValueError(f"invalid format - format error\n{name}: {_UNKNOWN}")
         if name in found:
             raise ValueError(f"invalid format - duplicate key in comma-separated list property: {name}")
         try:

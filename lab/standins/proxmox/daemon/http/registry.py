@@ -132,7 +132,7 @@ def endpoints() -> tuple[Endpoint, ...]:
 
 
 def find(method: str, path: str) -> tuple[Endpoint, dict[str, str]]:
-    """The endpoint for a path such as `/nodes/node1/status`; literal parts win over parameters; 501 if none."""
+    """The endpoint for a path such as `/nodes/node1/status`; literal parts win; ApiError 501 if none."""
     best: tuple[Endpoint, dict[str, str]] | None = None
     for (verb, _), candidate in _ENDPOINTS.items():
         match = candidate.pattern.fullmatch(path) if verb == method else None

@@ -1,4 +1,4 @@
-"""The HTTPS server on port 8006: a thread for each connection, TLS shaken in that thread, all waits bounded."""
+"""The HTTPS server on port 8006: a thread for each connection, TLS in that thread, all waits bounded."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .dispatch import Answer, Request, answer
 from .machine import Machine
 
 MAX_BODY = 512 * 1024  # bytes, pveproxy's limit for what is no upload
+MAX_DRAINED = 16 * MAX_BODY
 IDLE_S = 30.0  # a connection without a request
 HANDSHAKE_S = 20.0
 MAX_CONNECTIONS = 200  # pveproxy: max_conn
@@ -88,6 +89,8 @@ class Handler(BaseHTTPRequestHandler):
             length = -1
         if not 0 <= length <= MAX_BODY or "chunked" in self.headers.get("Transfer-Encoding", ""):
             self.close_connection = True
+            if MAX_BODY < length <= MAX_DRAINED:
+                self.rfile.read(length)  # a client that still sends would not read the answer
             self._send(Answer(501 if length <= MAX_BODY else 413, "for data too large", b""))
             return
         headers = {name.lower(): value for name, value in self.headers.items()}

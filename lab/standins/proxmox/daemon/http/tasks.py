@@ -1,7 +1,8 @@
 """Tasks: work in a thread, named by a UPID, its log on disk, as PVE::RPCEnvironment's workers.
 
-Log file and index have the places and the last line of the real ones: /var/log/pve/tasks/<last hex digit of the
-start time>/<UPID>, last line `TASK OK`, `TASK WARNINGS: n` or `TASK ERROR: text`; index: `UPID endtime status`.
+Log file and index have the places and the last line of the real ones: /var/log/pve/tasks/<last hex digit of
+the start time>/<UPID>, last line `TASK OK`, `TASK WARNINGS: n` or `TASK ERROR: text`; index: `UPID endtime
+status`.
 """
 
 from __future__ import annotations

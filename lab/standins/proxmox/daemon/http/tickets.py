@@ -1,7 +1,7 @@
 """Tickets and CSRF tokens: PVE's shapes, signed with the cluster's auth key from /etc/pve/priv.
 
-PVE signs with RSA; here it is HMAC-SHA256 with the same file as the key: only members of the cluster hold it, and no
-process has to be started for each request.
+PVE signs with RSA; here it is HMAC-SHA256 with the same file as the key: only members of the cluster hold it,
+and no process has to be started for each request.
 """
 
 from __future__ import annotations
