@@ -103,7 +103,8 @@ def create(machine: Machine, name: str, ips: list[str], log: Log) -> None:
         conf.save(machine, found)
         units.control(machine, "start", f"mon.{name}")
         units.control(machine, "enable", f"mon.{name}")
-        machine.run(["systemctl", "enable", "--now", "--no-block", "ceph-crash.service"], check=False)
+        machine.run(["systemctl", *units.QUICK, "enable", "ceph-crash.service"], check=False)
+        machine.run(["systemctl", "start", "--no-block", "ceph-crash.service"], check=False)
         _wait_for_quorum(machine, name)
         if first:
             log("created the first monitor, assume it's safe to disable insecure global ID reclaim")

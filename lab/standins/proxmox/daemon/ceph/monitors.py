@@ -16,8 +16,8 @@ from ..http.errors import ApiError
 from ..http.machine import Machine
 from . import conf
 
-CONNECT_DEADLINE_S = 20
-COMMAND_DEADLINE_S = 60
+CONNECT_DEADLINE_S = 15
+COMMAND_DEADLINE_S = 40
 
 
 class CommandError(ApiError):

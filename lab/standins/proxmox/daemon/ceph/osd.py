@@ -104,8 +104,9 @@ def _create_one(
         machine.run(["umount", str(machine.file(osd.folder))], check=False)
         raise
     log(f"osd.{osd.number} prepared on {block}")
-    machine.run(["systemctl", "enable", f"ceph-volume@lvm-{osd.number}-{osd.fsid}.service"])
-    machine.run(["systemctl", "enable", "--runtime", f"ceph-osd@{osd.number}.service"])
+    unit = f"ceph-volume@lvm-{osd.number}-{osd.fsid}.service"
+    machine.run(["systemctl", *units.QUICK, "enable", unit])
+    machine.run(["systemctl", *units.QUICK, "enable", "--runtime", f"ceph-osd@{osd.number}.service"])
     units.control(machine, "start", f"osd.{osd.number}")
     log(f"ceph-volume lvm create successful for: {order.drive.path}")
 
