@@ -47,7 +47,7 @@ class CephCommandError(RackproofError):
 
 
 _PROGRAM = r"""
-import hashlib, json, os, sys
+import hashlib, json, os, sys, threading
 def say(answer):
     sys.stdout.write("\n" + MARK + json.dumps(answer) + "\n"); sys.stdout.flush(); os._exit(0)
 def hidden(value):
@@ -69,6 +69,14 @@ try:
     client.connect(timeout=CONNECT)
 except Exception as error:
     say({"unreachable": str(error)})
+def bounded(call):  # a question to a manager or an OSD that has died waits without end
+    box = []
+    def inside():
+        try: box.append(call())
+        except Exception as error: box.append((-abs(getattr(error, "errno", 0) or 5), b"", str(error)))
+    thread = threading.Thread(target=inside, daemon=True)
+    thread.start(); thread.join(LIMIT)
+    return box[0] if box else (-110, b"", "")
 found, silent = {}, {}
 if any(asked.get("target") == "mgr" for asked in COMMANDS.values()):
     code, out, why = client.mon_command(json.dumps({"prefix": "mgr stat", "format": "json"}), b"")
@@ -81,13 +89,11 @@ for name, asked in sorted(COMMANDS.items(), key=lambda pair: bool(pair[1].get("t
     if target in silent:
         found[name] = {"code": silent[target][0], "message": silent[target][1]}
         continue
-    try:
-        if target == "mgr": code, out, why = client.mgr_command(text, data)
-        elif target: code, out, why = client.osd_command(int(target.split(".")[1]), text, data)
-        else: code, out, why = client.mon_command(text, data)
-    except Exception as error:
-        code, out, why = -abs(getattr(error, "errno", 0) or 5), b"", str(error)
-    if code in (-110, -4):  # one command has waited its time: the others for the same daemon would, too
+    if target == "mgr": call = lambda: client.mgr_command(text, data)
+    elif target: call = lambda: client.osd_command(int(target.split(".")[1]), text, data)
+    else: call = lambda: client.mon_command(text, data)
+    code, out, why = bounded(call)
+    if abs(code) in (110, 4):  # one command has waited its time: the others for the same daemon would, too
         silent[target] = (110, "%s did not answer within %d s" % (target or "the monitors", LIMIT))
         why = silent[target][1]
     out = out.decode("utf-8", "replace")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pytest_bdd import then
 
-from cluster.errors import NotApplicableError
+from cluster.errors import NotApplicableError, UnknownError
 from cluster.site import Site
 from provisioners.ceph import guard
 from provisioners.ceph.missing import missing
@@ -267,6 +267,10 @@ def _networks(site: Site, storage_state: State) -> None:
 
 @then("Ceph asks daemons, services and clients for keys and takes no insecure reclaim")
 def _cephx(site: Site, storage_seen: Observation, storage_state: State) -> None:
+    unknown = [f"{n}: {why}" for n, why in storage_state.unanswered.items() if n.startswith("auth ")]
+    if unknown:
+        raise UnknownError(f"what monitors run with could not be asked: {unknown[0]}")
+
     def findings() -> Iterator[str]:
         for node in site.nodes:
             conf = storage_seen.node(node.name).conf.get("global", {})

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.ceph import CephUnreachableError
+from cluster.ceph import CephError, CephUnreachableError
 from cluster.errors import RackproofError, UnreachableError
 from provisioners.ceph.disks import Drive, Verdict, judge, read_drives, read_volumes
-from provisioners.ceph.state import State, questions, read
+from provisioners.ceph.state import CORE, State, questions, read
 from provisioners.markers import read_markers
 
 if TYPE_CHECKING:
@@ -185,6 +185,9 @@ def _ask(cluster: Cluster, seen: Observation) -> Observation:
         answers = cluster.ceph.ask(questions(mons, ceph.settings), ASK_S)
     except CephUnreachableError as error:
         return Observation(seen.nodes, None, str(error), seen.saved)
+    late = [f"{name}: {answers[name]}" for name in CORE if isinstance(answers[name], CephError)]
+    if late:  # half an answer would look like a cluster in which half is missing
+        return Observation(seen.nodes, None, "; ".join(late), seen.saved)
     return Observation(seen.nodes, read(answers), "", seen.saved)
 
 

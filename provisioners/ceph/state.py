@@ -148,6 +148,9 @@ def clean(state: str) -> bool:
     return words >= {"active", "clean"} and words <= {"active", "clean", *_EXTRA}
 
 
+CORE = ("status", "osd dump", "osd tree", "mon dump", "fs dump", "rules", "df", "config dump")
+
+
 def questions(mons: tuple[str, ...], settings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Every command of an observation. `mons`: whose running configuration is asked for authentication;
     `settings`: "section/option" of the order.
