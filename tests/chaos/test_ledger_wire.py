@@ -31,10 +31,8 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
     return made
 
 
-def ledger(places: tuple[Path, Path], **more: float) -> Ledger:
-    return Ledger(
-        None, "one", [f"file:{place}" for place in places], 0.005, 60, layout=LAYOUT, hosts=HOSTS, **more
-    )
+def ledger(places: tuple[Path, Path]) -> Ledger:
+    return Ledger(None, "one", [f"file:{place}" for place in places], 0.005, 60, layout=LAYOUT, hosts=HOSTS)
 
 
 def run_until(kept: Ledger, writes: int) -> None:
