@@ -97,8 +97,8 @@ class Daemons(Kept):
         for number, node in enumerate(todo, start=1):
             progress(f"{node}: {self.kind} {number} of {len(todo)}")
             await_tasks(cluster, node, f"cephcreate{self.kind}", progress)
-            if self.kind == "mgr" and _complete(cluster, node, "mgr"):
-                continue  # the first monitor's task made it
+            if _complete(cluster, node, self.kind) and (self.kind != "mon" or _in_map(cluster, node)):
+                continue  # an earlier run began it, or the first monitor brought it
             self._create(cluster, node, progress)
 
     def _create(self, cluster: Cluster, node: str, progress: Progress) -> None:

@@ -61,7 +61,8 @@ class Drive:
     signatures: tuple[str, ...] = ()
     bluestore: str | None = None
     children: tuple[str, ...] = ()
-    hollow: bool = False  # its volumes were sampled and hold nothing but zeros
+    hollow: bool = False  # its volumes hold nothing but zeros, or a BlueStore whose making never ended
+    labels: tuple[Mapping[str, Any], ...] = ()  # BlueStore labels of its volumes
     mounted: tuple[str, ...] = ()
     read: int = 0
     data_at: int | None = None
@@ -102,7 +103,8 @@ def _drive(row: Mapping[str, Any], volumes: Sequence[Volume], groups: Mapping[st
         signatures=tuple(dict.fromkeys(str(s.get("type")) for s in row.get("signatures", []))),
         bluestore=None if label is None else str(label.get("ceph_fsid") or ""),
         children=tuple(str(c["name"]) for c in row.get("children", [])),
-        hollow=bool(row.get("children")) and all(c.get("data_at", 0) is None for c in row["children"]),
+        hollow=bool(row.get("children")) and all(map(_hollow, row["children"])),
+        labels=tuple(c["bluestore"] for c in row.get("children", []) if c.get("bluestore")),
         mounted=tuple(row.get("mounted", [])),
         read=int(row.get("read") or 0),
         data_at=row.get("data_at"),
@@ -110,6 +112,11 @@ def _drive(row: Mapping[str, Any], volumes: Sequence[Volume], groups: Mapping[st
         volumes=tuple(v for v in volumes if group and v.group == group),
         error=str(row.get("error") or ""),
     )
+
+
+def _hollow(child: Mapping[str, Any]) -> bool:
+    label = child.get("bluestore")
+    return not label["made"] if label else child.get("data_at", 0) is None
 
 
 def read_volumes(lvs: str, pvs: str) -> tuple[list[Volume], dict[str, str]]:
@@ -135,8 +142,11 @@ def _tags(text: str) -> dict[str, str]:
     return {key.removeprefix("ceph."): value for key, _, value in pairs}
 
 
-def judge(drive: Drive | None, fsid: str, booted: Iterable[int] = ()) -> Verdict:
-    """What a drive is to the cluster `fsid` ("" where there is none yet). `booted`: OSDs that once served."""
+def judge(drive: Drive | None, fsid: str, booted: Iterable[int] = (), served: Iterable[str] = ()) -> Verdict:
+    """What a drive is to the cluster `fsid` ("" where there is none yet).
+
+    `booted`: numbers, `served`: uuids of the OSDs that once served.
+    """
     if drive is None:
         return Verdict("absent", "no drive of that serial number")
     if drive.error:
@@ -144,7 +154,7 @@ def judge(drive: Drive | None, fsid: str, booted: Iterable[int] = ()) -> Verdict
     if drive.mounted:
         return Verdict("occupied", f"file systems in use ({', '.join(drive.mounted)})")
     if drive.group is not None:
-        return _grouped(drive, fsid, frozenset(booted))
+        return _grouped(drive, fsid, frozenset(booted), frozenset(served))
     if drive.bluestore is not None:
         return Verdict("occupied", _foreign(drive.bluestore, fsid))
     if drive.signatures or drive.children:
@@ -156,7 +166,7 @@ def judge(drive: Drive | None, fsid: str, booted: Iterable[int] = ()) -> Verdict
     return Verdict("blank", f"blank in {drive.read} bytes sampled")
 
 
-def _grouped(drive: Drive, fsid: str, booted: frozenset[int]) -> Verdict:
+def _grouped(drive: Drive, fsid: str, booted: frozenset[int], served: frozenset[str]) -> Verdict:
     """A physical volume of LVM: an OSD of ours, of others, a broken-off beginning, or no business of ours."""
     mine = [v for v in drive.volumes if fsid and v.tags.get("cluster_fsid") == fsid]
     if mine and len(drive.volumes) == len(mine):
@@ -171,8 +181,14 @@ def _grouped(drive: Drive, fsid: str, booted: frozenset[int]) -> Verdict:
         return Verdict("occupied", _foreign(owner, fsid))
     if drive.group and _GROUP.match(drive.group) and not drive.volumes:
         return Verdict("unfinished", f"the empty volume group {drive.group}, which ceph-volume began with")
-    if drive.group and _GROUP.match(drive.group) and drive.hollow and _plain(drive.volumes):
-        return Verdict("unfinished", f"the blank volume {drive.volumes[0].name} that ceph-volume began with")
+    if drive.group and _GROUP.match(drive.group) and _plain(drive.volumes):
+        name = drive.volumes[0].name
+        if drive.hollow:
+            return Verdict("unfinished", f"the volume {name} that an OSD was begun on, empty")
+        label = drive.labels[0] if len(drive.labels) == 1 else {}
+        own = str(label.get("osd_uuid", ""))
+        if fsid and label.get("ceph_fsid") == fsid and own and own not in served:
+            return Verdict("unfinished", f"an OSD of this cluster that never served ({name})", None, own)
     if drive.group and drive.volumes:
         names = ", ".join(f"{v.group}/{v.name}" for v in drive.volumes)
         return Verdict("occupied", f"an LVM physical volume with {names}")

@@ -51,7 +51,11 @@ def bluestore(head):
     uuid = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
     fsid = re.search(f"ceph_fsid.{{4}}({uuid})", text, re.S)
     own = re.search(f"({uuid})", text)
-    return {"ceph_fsid": fsid.group(1) if fsid else "", "osd_uuid": own.group(1) if own else ""}
+    return {
+        "ceph_fsid": fsid.group(1) if fsid else "",
+        "osd_uuid": own.group(1) if own else "",
+        "made": "mkfs_done" in text,  # BlueStore writes it last: without it the store was never opened
+    }
 
 
 def first_not_zero(data):
@@ -88,10 +92,13 @@ def head_of(path):
 
 
 def child(device):
+    """A volume or partition below a drive. Of a volume that nothing mounts: its label, or its samples."""
     entry = {"name": device["name"], "type": device["type"], "fstype": device.get("fstype")}
-    if device["type"] == "lvm" and not device.get("fstype") and not any(device.get("mountpoints") or []):
+    if device["type"] == "lvm" and not any(device.get("mountpoints") or []):
         try:
-            entry["data_at"] = sample(device["path"])["data_at"]
+            entry["bluestore"] = bluestore(head_of(device["path"]))
+            if not entry["bluestore"] and not device.get("fstype"):
+                entry["data_at"] = sample(device["path"])["data_at"]
         except OSError as error:
             entry["data_at"] = str(error)
     return entry

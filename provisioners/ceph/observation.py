@@ -6,7 +6,7 @@ import configparser
 import hashlib
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,10 +127,13 @@ class Observation:
     def verdicts(self, site: Site, name: str) -> dict[str, Verdict]:
         """What each ordered data drive of a node is, by serial number."""
         node = self.node(name)
-        booted = [osd.id for osd in self.state.osds if not osd.new] if self.state is not None else None
-        if booted is None:  # nobody can say which OSDs have served: none may be taken for empty
+        if self.state is not None:
+            booted = [osd.id for osd in self.state.osds if not osd.new]
+            served = [osd.uuid for osd in self.state.osds if not osd.new]
+        else:  # nobody can say which OSDs have served: none may be taken for empty
             booted = [v.osd for d in node.drives for v in d.volumes if v.osd is not None]
-        return {s: judge(node.drive(s), self.fsid, booted) for s in site.node(name).data_drives}
+            served = [str(label.get("osd_uuid")) for d in node.drives for label in d.labels]
+        return {s: judge(node.drive(s), self.fsid, booted, served) for s in site.node(name).data_drives}
 
 
 def digest(text: str) -> str:
@@ -170,7 +173,29 @@ def observe(cluster: Cluster) -> Observation:
         else:
             found[node.name] = parse(node.name, answer)
     seen = Observation(found, None, saved=_saved(cluster))
-    return _ask(cluster, seen)
+    return _with_tasks(cluster, _ask(cluster, seen))
+
+
+def _with_tasks(cluster: Cluster, seen: Observation) -> Observation:
+    """Where a drive is neither blank nor serving, it is asked whether a task is at work on it.
+
+    A run that was killed leaves its tasks running on the nodes. An API that does not answer tells nothing.
+    """
+    doubtful = [
+        name
+        for name, node in seen.seen.items()
+        if node.fsid
+        and any(v.kind in {"occupied", "unfinished"} for v in seen.verdicts(cluster.site, name).values())
+    ]
+    if not doubtful or cluster.site.pve is None:
+        return seen
+    running = cluster.each(lambda name: cluster.pve[name].running("cephcreateosd"), doubtful)
+    busy = {
+        name: replace(seen.node(name), busy=True)
+        for name, tasks in running.items()
+        if not isinstance(tasks, RackproofError) and tasks
+    }
+    return replace(seen, nodes={**seen.nodes, **busy})
 
 
 def _ask(cluster: Cluster, seen: Observation) -> Observation:

@@ -36,15 +36,15 @@ def look(cluster: Cluster, node: str, serial: str) -> tuple[Drive, Verdict]:
         raise RefusedError(
             f"{node}: drive {serial} is seen {len(found)} times, expected once; nothing was touched"
         )
-    fsid, booted = _known(cluster)
-    return found[0], judge(found[0], fsid, booted)
+    fsid, booted, served = _known(cluster)
+    return found[0], judge(found[0], fsid, booted, served)
 
 
-def _known(cluster: Cluster) -> tuple[str, list[int]]:
-    """The cluster's id, and the OSDs that have served."""
+def _known(cluster: Cluster) -> tuple[str, list[int], list[str]]:
+    """The cluster's id, and the numbers and uuids of the OSDs that have served."""
     dump = cluster.ceph.must({"prefix": "osd dump", "pick": ["fsid", "osds"]})
-    osds = dump.get("osds", [])
-    return str(dump.get("fsid", "")), [int(o["osd"]) for o in osds if int(o.get("up_from", 0)) or o.get("up")]
+    osds = [o for o in dump.get("osds", []) if int(o.get("up_from", 0)) or o.get("up")]
+    return str(dump.get("fsid", "")), [int(o["osd"]) for o in osds], [str(o.get("uuid")) for o in osds]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Wait(Kept):
         )
 
         def one(name: str) -> None:
+            await_tasks(cluster, name, "cephcreateosd", progress)
             if not cluster.nodes[name].run(command, timeout=BUSY_S + 60, check=False).ok:
                 raise DeadlineError(f"{name}: an OSD is still being made after {BUSY_S:g} s")
 
