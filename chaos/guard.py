@@ -23,6 +23,8 @@ from cluster.errors import DeadlineError, RackproofError, RefusedError
 
 RESTORED_S = 120.0
 SETTLE_S = 3.0
+TELL_S = 10.0
+"""Progress is told so often."""
 _POLL_S = 1.0
 _T = TypeVar("_T")
 
@@ -128,6 +130,7 @@ class Guard:
         lasting = [check for check in self.checks if not check.before_only]
         begun = time.monotonic()
         steady: float | None = None
+        told = begun - TELL_S
         while True:
             found = self._problems(cluster, fault, lasting)
             now = time.monotonic()
@@ -143,7 +146,8 @@ class Guard:
                     f"redundancy after {fault.kind} of {fault.target} was not restored"
                     f" within {self.restored_s:g} s: {lacking}"
                 )
-            if found:
+            if found and now - told >= TELL_S:
+                told = now
                 say(f"waiting for redundancy, {now - begun:.0f} s: {'; '.join(found)}")
             self._sleep(_POLL_S)
         unexplained = bond_state.flaps(before, read_bonds(cluster), fault.may_fail(before)) if before else []
