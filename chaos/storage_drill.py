@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, cast
 
-from chaos import guard_ceph, predict_ceph, scrub
+from chaos import ceph_state, guard_ceph, predict_ceph, scrub
 from chaos.ceph_state import ASK_S, answer, ceph_of
 from chaos.ceph_watch import CephWatch, Moment, changes, steady
 from chaos.engine import Engine, Window
@@ -27,6 +27,18 @@ from cluster.errors import DeadlineError, NotApplicableError, RackproofError, Un
 
 CALM_S = 4.0
 """How long writes are recorded before the break."""
+PASSING_S = 90.0
+PASSING = tuple(
+    f"Ceph says {code}:"
+    for code in (
+        "SLOW_OPS",
+        "MDS_SLOW_REQUEST",
+        "MDS_SLOW_METADATA_IO",
+        "MDS_CLIENT_LATE_RELEASE",
+        "PG_AVAILABILITY",
+    )
+)
+"""Warnings that are about the moment."""
 SCRUB_S = 600.0
 SLOW_S = 90.0
 SLOWER = 3.0
@@ -86,8 +98,23 @@ class StorageDrill:
         self.watch = CephWatch(self.cluster, avoid=fault.nodes)
         self.watch.start()
         time.sleep(CALM_S)
+        self._await_calm()
         self.window = self.engine.begin(fault)
         self.struck.update(fault.osd_ids)
+
+    def _await_calm(self) -> None:
+        """Give passing warnings (a request that was slow while the ledger began) time to pass; whether the
+        cluster is whole is the guard's to say.
+        """
+        begun = told = time.monotonic()
+        while time.monotonic() - begun < PASSING_S:
+            found = guard_ceph.lacking(ceph_state.read(self.cluster), guard_ceph.LATCHED | guard_ceph.ALLOWED)
+            if not any(text.startswith(PASSING) for text in found):
+                return
+            if time.monotonic() - told > 10:
+                told = time.monotonic()
+                self.say(f"waiting until it passes, {told - begun:.0f} s: {'; '.join(found)}")
+            time.sleep(1.0)
 
     def read_times(self) -> CephTimes:
         """Ceph's own times as they are configured now."""
