@@ -138,7 +138,27 @@ NODES: Cases = {
     ("GET", "/nodes/{node}/disks/list"): Case(
         {"include-partitions": 1}, check=has(devpath="/dev/nvme1n1", used="LVM", osdid=0)
     ),
-    ("GET", "/nodes/{node}/tasks"): Case(prepare=with_task, check=has(type="srvreload", status="OK")),
+    ("PUT", "/nodes/{node}/disks/wipedisk"): Case(
+        {"disk": "/dev/nvme2n1"}, check=task("wipedisk", "nvme2n1")
+    ),
+    ("POST", "/nodes/{node}/disks/initgpt"): Case(
+        {"disk": "/dev/nvme2n1"}, check=task("diskinit", "nvme2n1")
+    ),
+    ("GET", "/nodes/{node}/tasks"): Case(
+        {
+            "source": "all",
+            "statusfilter": "ok,unknown",
+            "typefilter": "srvreload",
+            "userfilter": "root",
+            "since": 0,
+            "until": 1 << 33,
+            "errors": 0,
+            "start": 0,
+            "limit": 10,
+        },
+        prepare=with_task,
+        check=has(type="srvreload", status="OK"),
+    ),
     ("GET", "/nodes/{node}/tasks/{upid}"): Case(prepare=with_task),
     ("GET", "/nodes/{node}/tasks/{upid}/status"): Case(
         prepare=with_task, check=has(status="stopped", exitstatus="OK")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ..config import users
 from ..http import tasks
 from ..http.machine import Machine
+from ..http.parameters import split_list
 from ..http.registry import ApiError, Call, ParameterError, Reply, endpoint
 
 UPID = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0, "optional": 1}
+_SORTS = ("ok", "warning", "error", "unknown")
 
 
 def entry(machine: Machine, upid: tasks.Upid, ends: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
@@ -58,32 +62,63 @@ def _mine(call: Call, upid: tasks.Upid) -> bool:
             "optional": 1,
             "default": "archive",
         },
+        "statusfilter": {"type": "string", "format": "pve-task-status-type-list", "optional": 1},
         "typefilter": {"type": "string", "optional": 1},
         "userfilter": {"type": "string", "optional": 1},
+        "vmid": {
+            "type": "integer",
+            "format": "pve-vmid",
+            "minimum": 100,
+            "maximum": 999999999,
+            "optional": 1,
+        },
     },
 )
 def node_tasks(call: Call) -> Any:
-    """The newest first; who may not audit the node sees their own."""
+    """Running ones first, then the latest to end; who may not audit the node sees their own."""
     everything = _may_audit(call)
     ends = tasks.ends(call.machine)
     known = [upid for upid in tasks.known(call.machine) if everything or _mine(call, upid)]
     lines = [entry(call.machine, upid, ends) for upid in known]
     found = [line for line in lines if _wanted(call.params, line)]
+    found.sort(key=lambda line: -line.get("endtime", math.inf))
+    for line in found:
+        line.setdefault("status", "RUNNING")
     start = call.params["start"]
     return Reply(found[start : start + call.params["limit"]], {"total": len(found)})
 
 
 def _wanted(params: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+    """PVE::API2::Tasks' filters: the kind is compared whole, the user by a part, the guest with the id."""
     source = params.get("source", "archive")
     if source != "all" and (source == "active") == ("status" in line):
         return False
-    status = str(line.get("status", ""))
-    if params["errors"] and (not status or status == "OK" or status.startswith("WARNINGS")):
-        return False
     if not params.get("since", 0) <= line["starttime"] <= params.get("until", line["starttime"]):
         return False
-    kind, user = params.get("typefilter", line["type"]), params.get("userfilter", "")
-    return bool(kind == line["type"] and user in line["user"])
+    kind, user = params.get("typefilter") or line["type"], params.get("userfilter", "")
+    if kind != line["type"] or user.lower() not in line["user"].lower():
+        return False
+    if "vmid" in params and str(params["vmid"]) != line["id"]:
+        return False
+    return _sort(line.get("status")) in _sorts(params)
+
+
+def _sorts(params: Mapping[str, Any]) -> set[str]:
+    """The sorts of end that are asked for; `errors` outranks `statusfilter`."""
+    if params["errors"]:
+        return {*_SORTS} - {"ok"}
+    if "statusfilter" in params:
+        return {part.lower() for part in split_list(params["statusfilter"])}
+    return {*_SORTS}
+
+
+def _sort(status: str | None) -> str:
+    """What kind of end a status is; one that has not ended is `unknown`."""
+    if status is None or status == "unexpected status":
+        return "unknown"
+    if status == "OK":
+        return "ok"
+    return "warning" if re.fullmatch(r"WARNINGS: \d+", status) else "error"
 
 
 def _visible(call: Call) -> tasks.Upid:

@@ -53,6 +53,7 @@ FORMATS: dict[str, tuple[Callable[[str], bool], str]] = {
         "value '{}' does not look like a valid user name",
     ),
     "pve-vmid": (_matches(r"[1-9][0-9]{2,8}"), "value does not look like a valid VM ID"),
+    "pve-task-status-type": (_matches(r"(?i)ok|error|warning|unknown"), "invalid status '{}'"),
     "ip": (_is_ip, "value does not look like a valid IP address"),
     "address": (_is_address, "value does not look like a valid address: {}"),
     "CIDR": (_is_cidr, "value does not look like a valid CIDR network"),
