@@ -127,6 +127,7 @@ def main() -> None:
     except RuntimeError as error:
         sys.exit(f"{wanted.mount}: cannot be mounted: fuse says {error}")
     finally:
+        service.stop()
         os.close(handle)
 
 

@@ -51,6 +51,7 @@ class Service:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._settling = threading.Lock()
+        self._stopped = threading.Event()
         self.replica = Replica(
             store, self._outbox.append, self._finished, name=node, address=address, standalone=standalone
         )
@@ -62,6 +63,10 @@ class Service:
             self._settle()
         else:
             threading.Thread(target=self._run, name="cpg", daemon=True).start()
+
+    def stop(self) -> None:
+        """Join no group any more. A membership that is under way ends with the process."""
+        self._stopped.set()
 
     def change(self, operation: Operation) -> None:
         """Make a change on all members. Raises OSError; EACCES without quorum, EIO when late."""
@@ -116,29 +121,32 @@ class Service:
             LOG.error("%s: %s", self._local.path, error)
 
     def _run(self) -> None:
+        """Be a member for as long as the file system is mounted, whatever becomes of Corosync meanwhile."""
         said = ""
-        while True:
-            try:
-                group = Group(self.replica)
-            except (CorosyncError, OSError) as error:
-                if str(error) != said:
-                    LOG.warning("%s; trying again each %.0f s", error, RECONNECT_S)
-                    said = str(error)
-                time.sleep(RECONNECT_S)
-                continue
-            try:
-                self._serve(group)
-            except CorosyncError as error:
-                LOG.warning("corosync is gone: %s", error)
-            except sqlite3.Error as error:
-                self._die(error)
-            finally:
-                group.close()
-            with self._lock:
-                self._outbox.clear()
-                self.replica.offline()
-            said = ""
-            time.sleep(RECONNECT_S)
+        while not self._stopped.is_set():
+            said = self._belong(said)
+            self._stopped.wait(RECONNECT_S)
+
+    def _belong(self, said: str) -> str:
+        """One membership from its beginning to its end. Returns the complaint it had, not to log it twice."""
+        try:
+            group = Group(self.replica)
+        except (CorosyncError, OSError) as error:
+            if str(error) != said:
+                LOG.warning("%s; trying again each %.0f s", error, RECONNECT_S)
+            return str(error)
+        try:
+            self._serve(group)
+        except CorosyncError as error:
+            LOG.warning("corosync is gone: %s", error)
+        except sqlite3.Error as error:
+            self._die(error)
+        finally:
+            group.close()
+        with self._lock:
+            self._outbox.clear()
+            self.replica.offline()
+        return ""
 
     def _serve(self, group: Group) -> None:
         quorum = Quorum(self.replica)
