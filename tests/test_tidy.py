@@ -125,6 +125,35 @@ IMPORTED_AS = {
 }
 
 
+# What runs on a node imports by name, late, from packages of Debian's that the harness need not have.
+ON_NODES = {
+    "fusepy": ("python3-fusepy", "lab/standins/proxmox/daemon/"),
+    "rados": ("python3-rados", "lab/standins/proxmox/daemon/", "chaos/"),
+    "rbd": ("python3-rbd", "lab/standins/proxmox/daemon/", "chaos/"),
+    "cephfs": ("python3-cephfs", "chaos/"),
+}
+
+
+def test_what_nodes_import_is_installed_there() -> None:
+    """A module that is imported by its name is a node's own, on the medium, and in a program for nodes."""
+    installed = (ROOT / "lab" / "image" / "recipe.py").read_text(encoding="utf-8")
+    seen = set()
+    for path in MODULES:
+        for call in (n for n in ast.walk(tree(path)) if isinstance(n, ast.Call)):
+            if _name(call) != "importlib.import_module" or not isinstance(call.args[0], ast.Constant):
+                continue
+            name = str(call.args[0].value).split(".")[0]
+            if name in ROOMS:
+                continue
+            where = f"{relative(path)}:{call.lineno}"
+            assert name in ON_NODES, f"{where}: {name} is imported by name; write `import {name}`"
+            package, *rooms = ON_NODES[name]
+            assert relative(path).startswith(tuple(rooms)), f"{where}: {name} is on nodes only"
+            assert f'"{package}"' in installed, f"{where}: {package} is not on the medium"
+            seen.add(name)
+    assert seen == {*ON_NODES}, f"nothing imports {sorted({*ON_NODES} - seen)}"
+
+
 def test_every_package_that_is_imported_is_listed_and_no_other() -> None:
     """What comes only as somebody else's dependency can go with the next lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

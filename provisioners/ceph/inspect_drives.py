@@ -6,34 +6,41 @@ where the first byte that is not zero was found. A drive in use (mounted, partit
 sampled: what holds it says what it is. Standard library only; util-linux does the recognising.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re
 import subprocess
 import sys
 
+TYPE_CHECKING = False  # `typing` costs an emulated node time, and only a checker needs it
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
 EDGE = 4 << 20
 BLOCK = 64 << 10
 BLOCKS = 256
 
 
-def run(*argv):
+def run(*argv: str) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     return done.stdout
 
 
-def listed():
+def listed() -> Any:
     columns = "NAME,PATH,TYPE,SIZE,SERIAL,FSTYPE,PTTYPE,MOUNTPOINTS"
     return json.loads(run("lsblk", "-J", "-b", "-o", columns) or "{}").get("blockdevices", [])
 
 
-def below(device):
+def below(device: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for child in device.get("children", []):
         yield child
         yield from below(child)
 
 
-def signatures(path):
+def signatures(path: str) -> list[dict[str, Any]]:
     try:
         found = json.loads(run("wipefs", "-n", "-J", path) or "{}").get("signatures", [])
     except ValueError:
@@ -44,7 +51,7 @@ def signatures(path):
     ]
 
 
-def bluestore(head):
+def bluestore(head: bytes) -> dict[str, Any] | None:
     if not head.startswith(b"bluestore block device"):
         return None
     text = head[:8192].decode("latin-1")
@@ -58,13 +65,13 @@ def bluestore(head):
     }
 
 
-def first_not_zero(data):
+def first_not_zero(data: bytes) -> int:
     if data.count(0) == len(data):
         return -1
     return len(data) - len(data.lstrip(b"\0"))
 
 
-def sample(path):
+def sample(path: str) -> dict[str, Any]:
     handle = os.open(path, os.O_RDONLY)
     try:
         size = os.lseek(handle, 0, os.SEEK_END)
@@ -86,12 +93,12 @@ def sample(path):
         os.close(handle)
 
 
-def head_of(path):
+def head_of(path: str) -> bytes:
     with open(path, "rb", buffering=0) as handle:  # noqa: PTH123
         return handle.read(8192)
 
 
-def child(device):
+def child(device: dict[str, Any]) -> dict[str, Any]:
     """A volume or partition below a drive. Of a volume that nothing mounts: its label, or its samples."""
     entry = {"name": device["name"], "type": device["type"], "fstype": device.get("fstype")}
     if device["type"] == "lvm" and not any(device.get("mountpoints") or []):
@@ -104,8 +111,10 @@ def child(device):
     return entry
 
 
-def inspect(path, serial="", children=(), mounted=()):
-    entry = {
+def inspect(
+    path: str, serial: str = "", children: Iterable[dict[str, Any]] = (), mounted: Iterable[str] = ()
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {
         "path": path,
         "serial": serial,
         "signatures": signatures(path),
@@ -120,7 +129,7 @@ def inspect(path, serial="", children=(), mounted=()):
     return entry
 
 
-def main(wanted):
+def main(wanted: list[str]) -> None:
     found = [inspect(each) for each in wanted if each.startswith("/")]
     serials = {each for each in wanted if not each.startswith("/")}
     if serials:

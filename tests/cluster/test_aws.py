@@ -134,7 +134,7 @@ def test_one_unreadable_secret_does_not_hide_the_others(
     lost = tree["/pve1/nodes/node1/ipmi_password"]
     assert (lost.value, lost.unreadable) == ("", "reading it was refused")
     assert {p.value for p in tree.values() if p.secret and not p.unreadable} == {"value"}
-    with pytest.raises(SecretError, match="ipmi_password, to which .* refers, cannot be read: reading it"):
+    with pytest.raises(SecretError, match=r"ipmi_password, to which .* refers, cannot be read: reading it"):
         secrets.resolve("ssm:/pve1/nodes/{node}/ipmi_password", node="node1")
     refused |= {name for name, parameter in tree.items() if parameter.secret}
     with pytest.raises(AccessDeniedError):

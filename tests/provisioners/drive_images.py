@@ -1,4 +1,6 @@
-"""Drives that carry something, as real tools left them: `python -m tests.provisioners.drive_images FOLDER` makes them.
+"""Drives that carry something, as real tools left them.
+
+`python -m tests.provisioners.drive_images FOLDER` makes them.
 
 Each image is kept in samples/drives/ as the parts of it that are not zero, so that the tests need none of
 the tools. `made_by` in each says which tool and version; ZFS and md come from their on-disk formats (OpenZFS

@@ -270,7 +270,8 @@ def test_pools_are_made_or_set_right(site: Site, fake: Any) -> None:
     have = rows["rbd-vms"]
     fake.ceph.answers["osd dump"] = {"pools": [
         {"pool": 1, "pool_name": "rbd-vms", "size": 2, "min_size": 1, "pg_num": have.pg_num, "crush_rule": 0,
-         "pg_autoscale_mode": "off", "options": {"target_size_ratio": 0.6}, "application_metadata": {"rbd": {}}}
+         "pg_autoscale_mode": "off", "options": {"target_size_ratio": 0.6},
+         "application_metadata": {"rbd": {}}}
     ]}  # fmt: skip
     fake.ceph.answers["osd crush rule dump"] = [{"rule_id": 0, "rule_name": "replicated_rule", "steps": []}]
     Pools().apply(fake, plan(site, "pools"), quiet)

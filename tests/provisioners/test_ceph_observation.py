@@ -146,15 +146,16 @@ def sections(**more: str) -> dict[str, str]:
     }
     drives = {"drives": [
         {"path": "/dev/nvme2n1", "serial": "DATA201", "size": 5, "signatures": [{"type": "LVM2_member"}],
-         "bluestore": None, "children": [{"name": "x", "type": "lvm", "fstype": "ceph_bluestore"}], "mounted": []},
+         "bluestore": None, "children": [{"name": "x", "type": "lvm", "fstype": "ceph_bluestore"}],
+         "mounted": []},
         {"path": "/dev/nvme3n1", "serial": "DATA202", "size": 5, "signatures": [{"type": "LVM2_member"}],
          "bluestore": None, "children": [], "mounted": [], "read": 9, "data_at": 512},
     ]}  # fmt: skip
     return {
         "packages": "ii  ceph-osd 18.2.7+ds-1\nrc  ceph-mon 18.2.7+ds-1\nii  ceph-common 18.2.7+ds-1\n",
         "repository": "Types: deb\nURIs: http://x\nSuites: trixie\nComponents: no-subscription\n",
-        "conf": f"[global]\n\tfsid = {FSID}\n\tauth client required = cephx\n\tpublic_network = 10.6.0.0/24\n\n"
-        "[mon.node2]\n\tpublic_addr = 10.6.0.12\n",
+        "conf": f"[global]\n\tfsid = {FSID}\n\tauth client required = cephx\n"
+        "\tpublic_network = 10.6.0.0/24\n\n[mon.node2]\n\tpublic_addr = 10.6.0.12\n",
         "link": "/etc/pve/ceph.conf\n",
         "daemons": "mon/ceph-node2\nmgr/ceph-node2\n",
         "units": "ceph-mon@node2.service loaded active running Ceph cluster monitor daemon\n"
@@ -193,7 +194,8 @@ def test_a_file_that_is_no_configuration_is_none() -> None:
 
 
 def test_storage_entries() -> None:
-    text = "cephfs: cephfs\n\tpath /mnt/pve/cephfs\n\tfs-name cephfs\n\nrbd: far\n\tmonhost 10.0.0.1\n\tdisable\n"
+    text = "cephfs: cephfs\n\tpath /mnt/pve/cephfs\n\tfs-name cephfs\n\n"
+    text += "rbd: far\n\tmonhost 10.0.0.1\n\tdisable\n"
     near, far = read_storages(text)
     assert (near.name, near.kind, near.ours, near.values["fs-name"]) == ("cephfs", "cephfs", True, "cephfs")
     assert (far.ours, far.values["disable"]) == (False, "")

@@ -128,5 +128,7 @@ def test_the_script_for_nodes_is_sound_shell() -> None:
     text = observation.script(("DATA101", "it's"))
     assert "@" not in text.split("section drives")[1].split("<<")[0]
     for script in (text, observation.drives_script(("DATA101",))):
-        done = subprocess.run(["sh", "-n"], input="section() { :; }\n" + script, capture_output=True, text=True)
+        done = subprocess.run(
+            ["sh", "-n"], input=f"section() {{ :; }}\n{script}", capture_output=True, text=True
+        )
         assert (done.returncode, done.stderr) == (0, "")
