@@ -103,7 +103,7 @@ class Cluster:
     @cached_property
     def ceph(self) -> Ceph:
         """Questions to the storage cluster, through whichever node answers."""
-        return Ceph(self)
+        return Ceph(self, self._tell)
 
     @cached_property
     def switches(self) -> dict[str, SwitchConnection]:
@@ -152,7 +152,7 @@ class Cluster:
         closers: list[Callable[[], None]] = [bmc.close for bmc in opened.get("bmcs", {}).values()]
         closers += [switch.close for switch in opened.get("switches", {}).values()]
         closers += [pve.close for pve in opened.get("pve", {}).values()]
-        closers += [opened[name].close for name in ("ssh", "aws") if name in opened]
+        closers += [opened[name].close for name in ("ceph", "ssh", "aws") if name in opened]
         if closers:
             with ThreadPoolExecutor(max_workers=len(closers), thread_name_prefix="close") as pool:
                 for done in [pool.submit(close) for close in closers]:
