@@ -1,5 +1,7 @@
 """`python -m reports [RUN]`: rebuild evidence and report of a run from its record, or list the runs.
 
+`python -m reports index` makes the index of all runs anew; `python -m reports prune` removes old ones.
+
 RUN is a folder under reports/runs/ (or `latest`). Used after a run was killed; of a complete run, the report
 that pytest-html wrote is left as it is unless --force is given.
 """
@@ -8,19 +10,37 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
-from reports import history, html
+from reports import history, html, index, retention
 from reports.evidence import save, to_json
 from reports.record import NAME, RecordError, load
 from reports.redaction import Redactor
 
 RUNS = Path("reports") / "runs"
+BASELINES = Path("reports") / "baselines"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 the run cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__.splitlines()[0])
+    """Exit status: 0 done, 1 something could not be written or removed, 2 the run cannot be read."""
+    given = sys.argv[1:] if arguments is None else arguments
+    commands = {"index": _index, "prune": _prune}
+    try:
+        if given and given[0] in commands:
+            return commands[given[0]](given[1:])
+        return _rebuild(given)
+    except OSError as error:
+        print(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), file=sys.stderr)
+        return 1
+
+
+def _rebuild(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m reports",
+        description=(__doc__ or "").splitlines()[0],
+        epilog="also: python -m reports index --help, python -m reports prune --help",
+    )
     parser.add_argument(
         "run", nargs="?", help="folder of the run, or its name under reports/runs; none: list the runs"
     )
@@ -29,8 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     if options.run is None:
-        for line in history.lines(history.runs(RUNS)):
+        found = history.read(RUNS)
+        for line in history.lines(found.runs):
             print(line)
+        for each in found.unread:
+            print(f"{each.folder.name}  cannot be read: {each.reason}")
         return 0
     folder = Path(options.run) if Path(options.run).is_dir() else RUNS / options.run
     try:
@@ -50,6 +73,77 @@ def main(arguments: list[str] | None = None) -> int:
     report.write_text(html.page(record, redactor), encoding="utf-8")
     print(f"report: {report}")
     return 0
+
+
+def _index(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m reports index", description="make the index page of all runs anew"
+    )
+    _runs(parser)
+    options = parser.parse_args(arguments)
+    made = index.write(options.runs)
+    unread = f", {made.unread} cannot be read" if made.unread else ""
+    print(f"index: {made.path} ({made.runs} runs{unread})")
+    for worse in made.regressions:
+        print(f"regressed in the newest run: {worse}")
+    return 0
+
+
+def _prune(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m reports prune",
+        description="remove runs that are neither among the newest of their site nor young; "
+        f"a run that did not pass is kept {retention.LONGER} times as many days",
+    )
+    parser.add_argument(
+        "--keep", type=_count, default=30, metavar="N", help="newest runs of a site that stay"
+    )
+    parser.add_argument("--days", type=_days, default=30.0, metavar="D", help="days that every run stays")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    parser.add_argument(
+        "--baselines", type=Path, default=BASELINES, metavar="FOLDER", help="runs named in its files stay"
+    )
+    _runs(parser)
+    options = parser.parse_args(arguments)
+    found = history.read(options.runs)
+    gone = retention.old(
+        found,
+        retention.Kept(options.keep, options.days),
+        datetime.now(UTC),
+        retention.protected(options.runs, options.baselines),
+    )
+    total = len(found.runs) + len(found.unread)
+    if options.dry_run:
+        for each in gone:
+            print(f"would remove {each.sentence()}")
+        print(f"{len(gone)} of {total} runs would be removed")
+        return 0
+    for told in retention.remove(gone):
+        print(f"removed {told}")
+    print(f"{len(gone)} of {total} runs removed")
+    if gone:
+        index.write(options.runs)
+    return 0
+
+
+def _runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=Path, default=RUNS, metavar="FOLDER", help="default: %(default)s")
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of runs, 1 or more")
+    return int(text)
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days <= 36_500:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of days, 0 to 36500")
+    return days
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from reports import criteria, percentiles, plots
 from reports.catalogue import phase_of
-from reports.model import STATUSES, RunRecord, ScenarioRun
+from reports.model import STATUSES, RunRecord, ScenarioRun, overall
 from reports.redaction import Redactor
 
 FOLDER = Path(__file__).parent / "templates"
@@ -35,14 +35,14 @@ def title(record: RunRecord) -> str:
 
 def render(record: RunRecord, redactor: Redactor) -> str:
     """The readable part of the report, as HTML to stand inside a page."""
-    environment = _environment()
     everything = [*record.scenarios, record.outside]
-    text = environment.get_template("report.html.j2").render(
+    template = environment().get_template("report.html.j2")
+    text = template.render(
         record=record,
         kind=record.shown_kind(),
         criteria=criteria.judge(record),
         counts=[(status, count) for status, count in record.counts().items() if count],
-        overall=_overall(record),
+        overall=overall(record.counts(), interrupted=record.interrupted),
         features=_features(record),
         changes=_changes(everything),
         measurements=[(run, m) for run in everything for m in run.measurements],
@@ -111,16 +111,17 @@ def table_row(report: Any, cells: list[str]) -> None:
     cells.insert(1, f'<td class="col-feature">{escape(Path(feature).name)}</td>')
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates of this room, with the filters that pages share: slug, quantity, duration, when."""
+    made = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(slug=_slug, quantity=quantity, duration=_duration, when=_when)
-    return environment
+    made.filters.update(slug=_slug, quantity=quantity, duration=_duration, when=_when)
+    return made
 
 
 def quantity(value: float, unit: str) -> str:
@@ -145,19 +146,6 @@ def _when(stamp: str) -> str:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60]
-
-
-def _overall(record: RunRecord) -> str:
-    counts = record.counts()
-    if record.interrupted:
-        return "interrupted"
-    if counts["failed"]:
-        return "failed"
-    if counts["unknown"]:
-        return "unknown"
-    if counts["blocked"]:
-        return "blocked"
-    return "passed" if counts["passed"] else "nothing ran"
 
 
 def _features(record: RunRecord) -> list[dict[str, Any]]:

@@ -165,6 +165,17 @@ class RunRecord:
         return {status: sum(run.status == status for run in self.scenarios) for status in STATUSES}
 
 
+def overall(counts: Mapping[Status, int], *, interrupted: bool) -> str:
+    """The verdict on a whole run in a word or two; only `passed` is good."""
+    if interrupted:
+        return "interrupted"
+    order: tuple[Status, ...] = ("failed", "unknown", "blocked", "passed")
+    for status in order:
+        if counts.get(status):
+            return status
+    return "nothing ran"
+
+
 def worst(statuses: list[Status]) -> Status:
     """The status that stands for several: a failure beats everything, a pass nothing."""
     return min(statuses, key=WORST_FIRST.index)

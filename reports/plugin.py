@@ -30,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from reports import html, percentiles, plots, status, terminal
+from reports import html, index, percentiles, plots, status, terminal
 from reports.catalogue import Case, CatalogueError, read_all
 from reports.evidence import Run
 from reports.model import BAD, Kind, Planned, ScenarioRun, Status, worst
@@ -291,6 +291,14 @@ class RunPlugin:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         terminal.summary(terminalreporter, self.run.record, str(self.config.option.htmlpath))
+        try:
+            made = index.write(self.run.folder.parent)
+        except (OSError, ValueError) as error:  # the run's own evidence stands without it
+            terminalreporter.write_line(f"history: not drawn: {error}")
+            return
+        for worse in made.regressions:
+            terminalreporter.write_line(f"regressed: {worse}", yellow=True)
+        terminalreporter.write_line(f"history: {made.path} ({made.runs} runs)")
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
