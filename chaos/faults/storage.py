@@ -17,7 +17,7 @@ from chaos import ceph_state
 from chaos.bond_state import BondState
 from chaos.ceph_state import CephState, Osd
 from chaos.faults.node import NodeFault
-from chaos.ports import ClusterPort
+from chaos.ports import ClusterPort, NodePort
 from chaos.predict import Prediction
 from cluster.errors import NotApplicableError, RefusedError, UnknownError
 
@@ -93,11 +93,7 @@ class DaemonsKilled(StorageFault):
             raise RefusedError(f"{self.target} is not broken: {'; '.join(found)}")
 
     def break_script(self) -> str:
-        made = "".join(
-            f"mkdir -p {_folder(unit)}\ncat > {_folder(unit)}/{_DROP_IN} <<'HELD'\n{_HELD}HELD\n"
-            for unit in self.units
-        )
-        return f"{made}systemctl daemon-reload\nsystemctl kill --signal=KILL {shlex.join(self.units)}\n"
+        return hold_script(self.units)
 
     def heal_script(self) -> str:
         return release_script(self.units)
@@ -109,16 +105,16 @@ class DaemonsKilled(StorageFault):
         return all(how == "active free" for how in self._seen(cluster).values())
 
     def _seen(self, cluster: ClusterPort) -> dict[str, str]:
-        """Unit -> its state by systemd, and "held" or "free"."""
-        look = "".join(
-            f"systemctl is-active {shlex.quote(unit)}; "
-            f"if [ -e {_folder(unit)}/{_DROP_IN} ]; then echo held; else echo free; fi\n"
-            for unit in self.units
-        )
-        words = cluster.nodes[self.node].run(look, timeout=LOOK_S, check=False).stdout.split()
-        if len(words) != 2 * len(self.units):
-            raise UnknownError(f"{self.node}: systemd does not tell the state of {', '.join(self.units)}")
-        return {unit: f"{words[2 * n]} {words[2 * n + 1]}" for n, unit in enumerate(self.units)}
+        return units_seen(cluster.nodes[self.node], self.units)
+
+
+def hold_script(units: tuple[str, ...]) -> str:
+    """Kills units by SIGKILL and keeps them from starting, until `release_script` lets them go."""
+    made = "".join(
+        f"mkdir -p {_folder(unit)}\ncat > {_folder(unit)}/{_DROP_IN} <<'HELD'\n{_HELD}HELD\n"
+        for unit in units
+    )
+    return f"{made}systemctl daemon-reload\nsystemctl kill --signal=KILL {shlex.join(units)}\n"
 
 
 def release_script(units: tuple[str, ...]) -> str:
@@ -138,6 +134,19 @@ def release_script(units: tuple[str, ...]) -> str:
         '  systemctl start "$unit" || bad=1\n'
         "done\n[ $bad -eq 0 ]\n"
     )
+
+
+def units_seen(node: NodePort, units: tuple[str, ...]) -> dict[str, str]:
+    """Unit -> its state by systemd, and "held" or "free". Raises `UnknownError`."""
+    look = "".join(
+        f"systemctl is-active {shlex.quote(unit)}; "
+        f"if [ -e {_folder(unit)}/{_DROP_IN} ]; then echo held; else echo free; fi\n"
+        for unit in units
+    )
+    words = node.run(look, timeout=LOOK_S, check=False).stdout.split()
+    if len(words) != 2 * len(units):
+        raise UnknownError(f"{node.name}: systemd does not tell the state of {', '.join(units)}")
+    return {unit: f"{words[2 * n]} {words[2 * n + 1]}" for n, unit in enumerate(units)}
 
 
 def osd_unit(osd: int | str) -> str:

@@ -19,7 +19,7 @@ from cluster import deadman
 from cluster.errors import UnreachableError
 from cluster.node import CommandError, Result
 from cluster.site import Site, load
-from tests.chaos import ceph_programs, programs
+from tests.chaos import ceph_programs, programs, traffic_programs
 from tests.chaos.fake_ceph import FakeCeph, FakeHands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +58,8 @@ class FakeNode:
         }  # fmt: skip
         self.write({"active": "eth0", "legs": legs})
         ceph_programs.install(folder)
+        ring = {"ring0": str(spec.ring.address)} if spec.ring else {}
+        traffic_programs.install(folder, {"bond0.6": str(spec.address), **ring})
 
     def state(self) -> dict[str, Any]:
         net: dict[str, Any] = json.loads((self.folder / "net.json").read_text())
@@ -95,8 +97,8 @@ class FakeNode:
         return done
 
     def seen(self) -> dict[str, Any]:
-        """All that can be broken here: the network, Ceph's daemons, drives and limits."""
-        return {**self.state(), **ceph_programs.state(self.folder)}
+        """All that can be broken here: the network, Ceph's daemons, drives and limits, traffic, the clock."""
+        return {**self.state(), **ceph_programs.state(self.folder), **traffic_programs.seen(self.folder)}
 
     def fire(self) -> None:
         """Let the time of every armed timer pass."""
