@@ -18,10 +18,12 @@ from dataclasses import asdict, dataclass, fields
 from random import Random
 from typing import Any, ClassVar, Self
 
+from chaos.aim import narrowed
 from chaos.bond_state import BondState
 from chaos.ports import ClusterPort
 from chaos.predict import Prediction
 from cluster.errors import RackproofError
+from cluster.site import Site
 
 MIN_DEADMAN_S = 5.0
 MAX_DEADMAN_S = 600.0
@@ -80,6 +82,20 @@ class Fault(ABC):
     @abstractmethod
     def draw(cls, cluster: ClusterPort, random: Random) -> Self:
         """A fault of this kind on a target of the cluster drawn by `random`; reads, breaks nothing."""
+
+    @classmethod
+    def candidates(cls, site: Site) -> tuple[str, ...]:
+        """What could be a victim by the order alone, the name of its node (or switch) first; nodes by
+        default. A plan is drawn from these names, so that it depends on nothing that changes.
+        """
+        return tuple(spec.name for spec in site.nodes)
+
+    @classmethod
+    def aimed(cls, cluster: ClusterPort, candidate: str, random: Random) -> Self:
+        """A fault of this kind on one of `candidates`; `random` draws what the name leaves open. Raises
+        `NotApplicableError` where that one does not qualify, such as a monitor that leads.
+        """
+        return cls.draw(narrowed(cluster, candidate), random)
 
     @abstractmethod
     def check(self, cluster: ClusterPort) -> None:

@@ -6,7 +6,7 @@ link keeps its carrier and loses every frame, which a bond with miimon alone nev
 measured on kernel 6.12, see docs/chaos.md.
 """
 
-# ruff: noqa: ARG002 - the contract's arguments are not needed by every fault
+# ruff: noqa: ARG002, ARG003 - the contract's arguments are not needed by every fault
 from __future__ import annotations
 
 import shlex
@@ -24,6 +24,7 @@ from chaos.faults.reading import cable_of, carries, foreign, link, queues
 from chaos.ports import ClusterPort, ListsTimers
 from chaos.predict import Prediction
 from cluster.errors import NotApplicableError, RefusedError, UnreachableError
+from cluster.site import Site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,15 @@ class LinkDown(NodeFault):
         return cls(
             node=node, interface=bond_of(cluster, node).leg(random.choice(("active", "other"))).interface
         )
+
+    @classmethod
+    def candidates(cls, site: Site) -> tuple[str, ...]:
+        return legs_of(site)
+
+    @classmethod
+    def aimed(cls, cluster: ClusterPort, candidate: str, random: Random) -> Self:
+        node, mac = candidate.split()
+        return cls(node=node, interface=bond_of(cluster, node).by_mac(mac).interface)
 
     def check(self, cluster: ClusterPort) -> None:
         bond_of(cluster, self.node).member(self.interface)
@@ -102,6 +112,15 @@ class SilentLink(NodeFault):
         return cls(
             node=node, interface=bond_of(cluster, node).leg(random.choice(("active", "other"))).interface
         )
+
+    @classmethod
+    def candidates(cls, site: Site) -> tuple[str, ...]:
+        return legs_of(site)
+
+    @classmethod
+    def aimed(cls, cluster: ClusterPort, candidate: str, random: Random) -> Self:
+        node, mac = candidate.split()
+        return cls(node=node, interface=bond_of(cluster, node).by_mac(mac).interface)
 
     def check(self, cluster: ClusterPort) -> None:
         node = cluster.nodes[self.node]
@@ -320,6 +339,15 @@ class SwitchPortDown(_SwitchFault):
     def draw(cls, cluster: ClusterPort, random: Random) -> Self:
         return cls.of(cluster, random.choice(sorted(cluster.nodes)), random.choice(("active", "other")))
 
+    @classmethod
+    def candidates(cls, site: Site) -> tuple[str, ...]:
+        return legs_of(site)
+
+    @classmethod
+    def aimed(cls, cluster: ClusterPort, candidate: str, random: Random) -> Self:
+        switch, leg = cable_of(cluster, *candidate.split())
+        return cls(switch=switch, legs=(leg,))
+
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchDown(_SwitchFault):
@@ -348,3 +376,12 @@ class SwitchDown(_SwitchFault):
     @classmethod
     def draw(cls, cluster: ClusterPort, random: Random) -> Self:
         return cls.of(cluster, random.choice(sorted(cluster.switches)))
+
+    @classmethod
+    def candidates(cls, site: Site) -> tuple[str, ...]:
+        return tuple(switch.name for switch in site.switches)
+
+
+def legs_of(site: Site) -> tuple[str, ...]:
+    """ "node MAC-address" of every leg that the site orders."""
+    return tuple(f"{spec.name} {link.mac.lower()}" for spec in site.nodes for link in spec.links)

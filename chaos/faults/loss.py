@@ -13,7 +13,7 @@ from chaos.predict import Prediction
 
 _RARE = 1e-6
 """Runs of losses as rare as this are not expected in a drill."""
-_SPARSE_S = 0.1
+_SPARSE_S = 0.05
 """The interval of the sparsest probe in use."""
 
 

@@ -151,11 +151,11 @@ class Dropped(TrafficFault):
     def break_script(self) -> str:
         lines = [f"qdisc add dev {shlex.quote(each)} clsact" for each in self.interfaces]
         for interface, address in self.routes:
-            for direction, side in self.way.items():
+            for prio, (direction, side) in enumerate(self.way.items(), 1):  # u32 lists both where it is one
                 for match in self.matches(direction):
                     # A packet that is dropped on its way out is reported to its sender; a trapped one is not.
                     lines.append(
-                        f"filter add dev {shlex.quote(interface)} {direction} protocol ip prio 1 u32"
+                        f"filter add dev {shlex.quote(interface)} {direction} protocol ip prio {prio} u32"
                         f" match ip {side} {address}/32 {match}".rstrip()
                         + f" action {'trap' if direction == 'egress' else 'drop'}"
                     )
@@ -197,7 +197,7 @@ def addresses(node: NodePort) -> dict[str, str]:
 
 
 def filters(node: NodePort, interface: str, direction: str) -> list[dict[str, Any]]:
-    """Filters on one side of an interface. Raises `UnknownError` where they cannot be read."""
+    """Filters on one side (egress, ingress) of an interface. Raises `UnknownError` where unreadable."""
     text = node.run(f"tc -j filter show dev %s {direction}", interface, timeout=LOOK_S * 3).stdout
     try:
         found: list[dict[str, Any]] = json.loads(text or "[]")
