@@ -45,6 +45,7 @@ from cluster.site_services import (
     Ha,
     Isolation,
     Monitoring,
+    Nightly,
     Weka,
 )
 from cluster.site_types import Address, Boolean, ClusterName, Domain, Label, Model, TimeServer, TimeZone
@@ -99,6 +100,8 @@ class Site(Model):
     weka: Weka | None = Field(None, description="outside file system")
     auth: Auth | None = Field(None, description="logins")
     isolation: Isolation | None = Field(None, description="guests and the host network")
+
+    nightly: Nightly | None = Field(None, description="nightly run")
 
     _data: Mapping[str, Any] = PrivateAttr(default_factory=dict)
     _file: str = PrivateAttr(default="site")
@@ -179,8 +182,8 @@ def _references(value: object, key: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, dict):
         for name, item in value.items():
             yield from _references(item, f"{key}.{name}")
-    elif isinstance(value, str) and value.startswith("ssm:"):
-        yield key, value.removeprefix("ssm:")
+    elif isinstance(value, str) and value.startswith(("ssm:", "webhook:ssm:")):
+        yield key, value.removeprefix("webhook:").removeprefix("ssm:")
 
 
 def _with_values(data: Mapping[str, Any], values: Mapping[str, Any], file: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from cluster.site_errors import Problem
+from cluster.site_types import topic_region
 from cluster.targets import TARGETS
 from cluster.units import UnitError
 
@@ -292,6 +293,33 @@ def _shares(site: Site) -> Iterator[Problem]:
                 )
 
 
+def _nightly(site: Site) -> Iterator[Problem]:
+    table = site.nightly
+    if table is None:
+        return
+    if table.limit <= table.minutes * 60:
+        yield Problem(
+            "nightly.limit",
+            f"{table.limit:g} s",
+            f"expected more than nightly.minutes, {table.minutes} minutes: phases and healing take time too",
+        )
+    if any(each.startswith("mail:") for each in table.notify) and table.mail is None:
+        yield Problem(
+            "nightly.mail", None, "missing; expected the server for the mail that nightly.notify names"
+        )
+    for index, receiver in enumerate(table.notify):
+        region = topic_region(receiver.removeprefix("sns:"))
+        if region and region != site.aws.region:
+            yield Problem(
+                f"nightly.notify[{index}]", None, f"expected a topic in aws.region, {site.aws.region}"
+            )
+    if table.mail is not None:
+        if (table.mail.user is None) != (table.mail.password is None):
+            yield Problem("nightly.mail", None, "expected user and password, or neither")
+        if table.mail.security == "none" and table.mail.password is not None:
+            yield Problem("nightly.mail.security", "'none'", "expected starttls or tls: a password is sent")
+
+
 CHECKS: tuple[Check, ...] = (
     _networks,
     _nodes,
@@ -302,4 +330,5 @@ CHECKS: tuple[Check, ...] = (
     _benchmark,
     _references,
     _shares,
+    _nightly,
 )

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-_SECRET = re.compile(r"pass|secret|token|private|hash$|_key$|^key$", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|token|private|hash$|_key$|^key$|^notify\b", re.IGNORECASE)
 _SECRET_REFERENCES = frozenset({"user", "admin_public_key", "public_key", "host_key"})
 _LONGEST = 60
 

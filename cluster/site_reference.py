@@ -27,6 +27,8 @@ _KINDS = {
     site_types.Mac: "MAC address",
     site_types.HttpsUrl: "https URL",
     site_types.Share: "fraction",
+    site_types.MailAddress: "mail address",
+    site_types.Receiver: "receiver",
     site_types.Integer: "whole number",
     site_types.Number: "number",
     site_types.Boolean: "`true` or `false`",

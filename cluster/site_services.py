@@ -12,13 +12,16 @@ from cluster.site_types import (
     HttpsUrl,
     Integer,
     Line,
+    MailAddress,
     Model,
     Number,
     Rate,
+    Receiver,
     Seconds,
     Share,
     SitePath,
     Size,
+    SsmReference,
 )
 
 Count = Annotated[Integer, Field(ge=0)]
@@ -203,4 +206,38 @@ class Isolation(Model):
 
     allowed_flows: tuple[Line, ...] = Field(
         (), description='flows that a firewall lets pass, such as "monitoring > host tcp/9100"'
+    )
+
+
+class Mail(Model):
+    """The server that takes mail from the controller."""
+
+    server: Line = Field(description="host name or address of the server")
+    port: Annotated[Integer, Field(ge=1, le=65535)] = Field(587, description="its port")
+    security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="TLS after STARTTLS, TLS from the first byte, or none (only without a login)"
+    )
+    sender: MailAddress = Field(description="address that the mail comes from")
+    user: SsmReference | None = Field(None, description="login at the server; left out: none")
+    password: SsmReference | None = Field(None, description="its password")
+
+
+class Nightly(Model):
+    """The nightly run: how long things are broken, what is kept, who is told."""
+
+    minutes: Positive = Field(60, description="minutes in which faults are drawn (--chaos-minutes)")
+    limit: Seconds = Field(6 * 3600.0, description="time after which the whole run is stopped")
+    keep: Positive = Field(30, description="newest runs of this site that are kept")
+    retention: Seconds = Field(
+        30 * 86400.0, description="time that every run is kept; one that did not pass three times as long"
+    )
+    notify: tuple[Receiver, ...] = Field(
+        (), description='who is told: "webhook:https://...", "webhook:ssm:/...", "mail:...", "sns:arn:..."'
+    )
+    notify_on: Literal["failure", "always"] = Field(
+        "failure", description="failure: only of a run that did not pass"
+    )
+    mail: Mail | None = Field(None, description="mail server; required where notify has a mail address")
+    ca_file: SitePath | None = Field(
+        None, description="certificate authority of webhooks and mail server; left out: the system's"
     )

@@ -21,6 +21,8 @@ _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 _SSM_NAME = re.compile(r"(/[A-Za-z0-9_.-]+){1,15}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_MAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(.{1,253})")
+_TOPIC = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?")
 _SHARE = re.compile(r"([0-9]+)/([1-9][0-9]*)")
 
 
@@ -164,6 +166,39 @@ def _https(value: object) -> str:
     return text
 
 
+def _mail(value: object) -> str:
+    expected = 'a mail address such as "ops@rack.example"'
+    text = _text(value, expected)
+    found = _MAIL.fullmatch(text)
+    if found is None or not all(_LABEL.fullmatch(label) for label in found.group(1).lower().split(".")):
+        raise ValueError(f"expected {expected}")
+    return text
+
+
+def _receiver(value: object) -> str:
+    """`webhook:`, `mail:` or `sns:` and where; what stands behind it is read as strictly as anywhere."""
+    expected = (
+        'expected "webhook:https://...", "webhook:ssm:/...", "mail:ops@rack.example" or "sns:arn:aws:sns:..."'
+    )
+    text = _text(value, expected.removeprefix("expected "))
+    way, _, where = text.partition(":")
+    if way == "webhook":
+        _ssm(where) if where.startswith("ssm:") else _https(where)
+        if "{" in where:
+            raise ValueError(f"{expected}; there is one webhook, not one for each {{node}}")
+    elif way == "mail":
+        _mail(where)
+    elif way != "sns" or _TOPIC.fullmatch(where) is None:
+        raise ValueError(expected)
+    return text
+
+
+def topic_region(topic: str) -> str:
+    """The AWS region in the ARN of an SNS topic that was read here."""
+    found = _TOPIC.fullmatch(topic)
+    return found.group(1) if found else ""
+
+
 def _share(value: object) -> str:
     expected = 'expected a share written as a fraction such as "2/3"'
     found = _SHARE.fullmatch(_text(value, expected.removeprefix("expected ")))
@@ -189,6 +224,8 @@ Serial = Annotated[str, BeforeValidator(_serial)]
 SitePath = Annotated[Path, BeforeValidator(_path)]
 SsmReference = Annotated[str, BeforeValidator(_ssm)]
 HttpsUrl = Annotated[str, BeforeValidator(_https)]
+MailAddress = Annotated[str, BeforeValidator(_mail)]
+Receiver = Annotated[str, BeforeValidator(_receiver)]
 Share = Annotated[str, BeforeValidator(_share)]
 Label = Annotated[str, _matching(_LABEL, 'a host name label in lower case such as "node1"')]
 ClusterName = Annotated[
