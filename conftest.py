@@ -10,11 +10,13 @@ import os
 import shlex
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from chaos import night_record
 from cluster.cluster import Cluster
 from cluster.errors import RackproofError, SiteError
 from cluster.site import Site, load
@@ -36,7 +38,9 @@ pytest_plugins = [
     "steps.phase4_pools",
     "steps.phase4_trials",
     "steps.network_drills",
+    "steps.notifying",
     "steps.storage_drills",
+    "steps.chaos_night",
 ]
 
 ROOT = Path(__file__).resolve().parent
@@ -60,6 +64,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--usb-device", metavar="PATH", help="with --medium usb: the stick to write, or a file")
     group.addoption("--rollback", type=int, metavar="PHASE", help="undo what a phase changed, and stop")
     group.addoption("--chaos-seed", type=int, metavar="N", help="draw the victims as run N did")
+    group.addoption(
+        "--chaos-minutes", type=float, metavar="M", help="a night: draw faults for so long, instead of drills"
+    )
+    group.addoption("--chaos-replay", metavar="RUN", help="repeat the night of an earlier run")
 
 
 def argparse_flag() -> type:
@@ -84,6 +92,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         site = load(Path(config.getoption("--site")))
     except SiteError as error:
         raise pytest.UsageError(str(error)) from None
+    _settle_night(config.option)  # before machines are made for it
     if site.rack is None or os.environ.get(ENTERED):
         return None
     capture = config.pluginmanager.getplugin("capturemanager")
@@ -105,12 +114,26 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         ) from None
 
 
+def _settle_night(option: Namespace) -> None:
+    """A mistake about the night is told before anything is built; a replay has the seed of its run."""
+    if option.chaos_minutes is not None and not 0 < option.chaos_minutes <= 24 * 60:
+        raise pytest.UsageError(f"--chaos-minutes {option.chaos_minutes:g}: expected more than 0, up to 1440")
+    if option.chaos_replay is None:
+        return
+    if option.chaos_seed is not None:
+        raise pytest.UsageError("--chaos-replay repeats a run with its seed: expected no --chaos-seed")
+    try:
+        option.chaos_seed = night_record.read(Path(option.chaos_replay)).seed
+    except RackproofError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 def _repeating(config: pytest.Config) -> str:
     """The command that repeats this run, its draws included."""
     given = [str(arg) for arg in config.invocation_params.args]
     seed = (
         []
-        if any(arg.startswith("--chaos-seed") for arg in given)
+        if any(arg.startswith(("--chaos-seed", "--chaos-replay")) for arg in given)
         else [f"--chaos-seed={config.option.chaos_seed}"]
     )
     return shlex.join(["pytest", *given, *seed])
@@ -139,6 +162,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[site_key] = site
     if config.option.medium == "usb" and not config.option.usb_device:
         raise pytest.UsageError("--medium usb: expected --usb-device PATH, the stick to write or a file")
+    _settle_night(config.option)
     modes.settle(config.option, protected=site.protected)
     if config.option.collectonly:
         return
@@ -157,11 +181,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not runs_features(config) or config.option.chaos:
+    if not runs_features(config):
         return
-    # A flood of traffic can cost a cluster its quorum: what loads a network is left out with what breaks it.
-    disturbing = ("drill", "rollback", "load")
-    broken = [item for item in items if any(item.get_closest_marker(tag) for tag in disturbing)]
+    option = config.option
+    if not option.chaos:
+        # A flood of traffic can cost a cluster its quorum: what loads a network is left out too.
+        left_out: tuple[str, ...] = ("drill", "night", "rollback", "load")
+    elif option.chaos_minutes is not None or option.chaos_replay is not None:
+        left_out = ("drill",)  # the night draws from the same faults
+    else:
+        left_out = ("night",)
+    broken = [item for item in items if any(item.get_closest_marker(tag) for tag in left_out)]
     if broken:
         config.hook.pytest_deselected(items=broken)
         items[:] = [item for item in items if item not in broken]

@@ -9,7 +9,7 @@ from chaos.ports import ClusterPort
 
 
 class _Narrowed:
-    """Passes everything on but the nodes and switches that are not meant."""
+    """Passes everything on but the other nodes, or the other switches."""
 
     def __init__(self, cluster: ClusterPort, name: str) -> None:
         self._cluster = cluster
@@ -26,4 +26,4 @@ def narrowed(cluster: ClusterPort, name: str) -> ClusterPort:
 
 
 def _only(known: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {name: known[name]} if name in known else {}
+    return {name: known[name]} if name in known else dict(known)

@@ -90,6 +90,10 @@ class Struck:
         """The longest pause of writes."""
         return max(self.seen.writes.values(), key=lambda outage: outage.seconds, default=None)
 
+    def told(self) -> str:
+        """One line for people."""
+        return f"{self.step.kind} of {self.target or 'nobody'}: {self.outcome} {self.detail}".rstrip()
+
     def to_json(self) -> dict[str, Any]:
         """For the record of the night."""
         path, pause = self.longest, self.longest_pause
@@ -147,12 +151,12 @@ class Night:
                 self._say(f"night, {self._elapsed()}: {step.told()}; a pause of {step.pause_s:g} s")
                 self._sleep(step.pause_s)
                 self.course.append(struck := self._strike(step))
-                self._say(
-                    f"night, {self._elapsed()}: {struck.outcome}: {struck.target} {struck.detail}".rstrip()
-                )
+                self._say(f"night, {self._elapsed()}: {struck.told()}")
                 self._judge()
-        finally:
             self._end_watch()
+        finally:
+            if self._watch is not None:
+                self._watch.close()  # something ended the night in the middle: nothing is read back
 
     def _elapsed(self) -> str:
         return f"{(self._clock() - self._began) / 60:.1f} of {self._minutes:g} min"
@@ -167,15 +171,13 @@ class Night:
         made.start()
 
     def _end_watch(self) -> None:
-        watch, self._watch = self._watch, None
-        if watch is None:
+        if self._watch is None:
             return
-        try:
-            report = watch.verify()
-            if report is not None:
-                self.ledgers.append(report)
-        finally:
-            watch.close()
+        report = self._watch.verify()
+        if report is not None:
+            self.ledgers.append(report)
+        watch, self._watch = self._watch, None
+        watch.close()
 
     def _judge(self) -> None:
         """Whether the night can go on."""
@@ -235,29 +237,25 @@ class Night:
     def _hold(self, step: Step, window: Window, told: dict[str, Any], began: float) -> Struck:
         """Leave it in for a while, heal it, see redundancy restored, and look at what it cost."""
         assert self._watch is not None, "a watch stands before a fault"
-        outcome, detail = "healed", ""
         expected: tuple[Prediction | None, Prediction | None] = (None, None)
+        outcome: Outcome = "healed"
+        detail = ""
         try:
-            expected = self._watch.expected(self._engine, window)
+            try:
+                expected = self._watch.expected(self._engine, window)
+            except RackproofError as error:
+                detail = f"no prediction: {error}"
             self._sleep(0.0 if window.fault.alone else min(HOLD_S, window.fault.deadman_s / 4))
-        except RackproofError as error:
-            detail = f"no prediction: {error}"
-        try:
             self._engine.end(window)
-        except _ENDING as error:
-            outcome, detail = "failed", str(error)
-        except UnknownError as error:
-            outcome, detail = "unknown", str(error)
         except RackproofError as error:
-            outcome, detail = "failed", str(error)
+            outcome, detail = "unknown" if isinstance(error, UnknownError) else "failed", str(error)
         finally:
-            self._engine.end(window)
-        until = window.restored_s or self._clock()
+            self._engine.end(window)  # whatever came; asked twice, done once
+        until = window.restored_s or time.monotonic()
         seen = self._watch.seen(window.broken_s or until, until)
-        outages = (*seen.paths.values(), *seen.writes.values())
         most = expected[0].most_s if expected[0] else None
+        drawing = window.record.drawing((*seen.paths.values(), *seen.writes.values()), most)
         return Struck(
             step, outcome, detail, **told, seconds=self._clock() - began, healed_by=window.healed_by,
-            seen=seen, expected=expected[0], expected_pause=expected[1],
-            drawing=window.record.drawing(outages, most),
-        )  # type: ignore[arg-type]  # fmt: skip
+            seen=seen, expected=expected[0], expected_pause=expected[1], drawing=drawing,
+        )  # fmt: skip

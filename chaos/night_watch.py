@@ -17,7 +17,7 @@ from chaos.storage_drill import StorageDrill
 from cluster.errors import RackproofError
 
 INTERVAL_S = 0.02
-"""Half as often as in a drill: a night is long, and a gap between ticks must stay below what counts as a stall."""
+"""Half as often as in a drill, for a night is long; not more rarely, or each tick would count as a stall."""
 WRITE_S = 0.2
 LIMIT_S = 7200.0
 """Agents die by themselves after it; a watch of a few faults is over long before."""

@@ -20,6 +20,10 @@ class Mode:
     medium: Literal["bmc", "usb"]
     usb_device: str | None
     seed: int
+    minutes: float | None = None
+    """Length of the night, where one is asked for."""
+    replay: str | None = None
+    """The run whose night is repeated."""
 
     @classmethod
     def of(cls, option: Namespace) -> Mode:
@@ -30,6 +34,8 @@ class Mode:
             option.medium,
             option.usb_device,
             option.chaos_seed,
+            getattr(option, "chaos_minutes", None),
+            getattr(option, "chaos_replay", None),
         )
 
 

@@ -24,7 +24,9 @@ USAGE = 4
 LAB = (ROOT / "sites/lab.toml").read_text(encoding="utf-8")
 RACK = re.search(r"^\[rack\].*?(?=^\[)", LAB, re.M | re.S)
 DISTURBING = {"drill", "rollback", "chaos", "load"}
-CASES = [case for path in sorted((ROOT / "features").rglob("*.feature")) for case in read(path, ROOT)]
+ALL = [case for path in sorted((ROOT / "features").rglob("*.feature")) for case in read(path, ROOT)]
+CASES = [case for case in ALL if "night" not in case.tags]
+"""What runs where no night is asked for."""
 
 
 @dataclass
@@ -95,6 +97,31 @@ def test_without_chaos_nothing_that_breaks_is_left(
     assert call.ids and call.status == 0
 
 
+@pytest.mark.parametrize("night", ["--chaos-minutes=10", "--chaos-replay"])
+def test_a_night_takes_the_place_of_the_drills(night: str, tmp_path: Path) -> None:
+    if night == "--chaos-replay":
+        (tmp_path / "evidence.json").write_text(
+            '{"seed": 7, "scenarios": [{"tags": ["night"], "seconds": 60}]}'
+        )
+        night += f"={tmp_path}"
+    call = rackproof("features/", "--collect-only", "-q", "-m", "chaos", "--site", site_file(tmp_path), night)
+    assert call.status == 0, call.out + call.err
+    assert call.ids == {f"{case.feature}::{case.name}" for case in ALL if "night" in case.tags}
+    assert len(call.ids) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--chaos-minutes=0"], r"--chaos-minutes 0: expected"),
+        (["--chaos-replay=no-such-run"], r"--chaos-replay no-such-run: expected the folder of a run"),
+        (["--chaos-replay=x", "--chaos-seed=1"], r"expected no --chaos-seed"),
+    ],
+)
+def test_a_night_that_cannot_be_is_one_sentence(options: list[str], expected: str, tmp_path: Path) -> None:
+    rackproof("features/", "--site", site_file(tmp_path), *options).is_one_sentence(expected)
+
+
 def test_a_bad_site_file_is_one_sentence(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text(LAB.replace("id = 6", "id = 5000"), encoding="utf-8")
@@ -124,7 +151,12 @@ def asked(site: Path, *arguments: str) -> Any:
     return SimpleNamespace(
         args=paths,
         invocation_params=SimpleNamespace(args=arguments, dir=ROOT),
-        option=SimpleNamespace(collectonly="--collect-only" in arguments, help="--help" in arguments),
+        option=SimpleNamespace(
+            collectonly="--collect-only" in arguments,
+            help="--help" in arguments,
+            chaos_minutes=None,
+            chaos_replay=None,
+        ),
         getoption=lambda name: str(site),
         pluginmanager=SimpleNamespace(getplugin=lambda name: None),
     )
