@@ -33,6 +33,9 @@ _KINDS = {
     site_types.Number: "number",
     site_types.Boolean: "`true` or `false`",
     Any: "value",
+    # bounds on a number make it another annotation
+    int: "whole number",
+    float: "number",
 }
 
 

@@ -225,7 +225,9 @@ class Mail(Model):
 class Nightly(Model):
     """The nightly run: how long things are broken, what is kept, who is told."""
 
-    minutes: Positive = Field(60, description="minutes in which faults are drawn (--chaos-minutes)")
+    minutes: Annotated[Integer, Field(gt=0, le=1440)] = Field(
+        60, description="minutes in which faults are drawn (--chaos-minutes)"
+    )
     limit: Seconds = Field(6 * 3600.0, description="time after which the whole run is stopped")
     keep: Positive = Field(30, description="newest runs of this site that are kept")
     retention: Seconds = Field(

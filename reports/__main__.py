@@ -103,12 +103,13 @@ def _prune(arguments: list[str]) -> int:
     parser.add_argument(
         "--baselines", type=Path, default=BASELINES, metavar="FOLDER", help="runs named in its files stay"
     )
+    parser.add_argument("--site", metavar="NAME", help="only runs of this site (its name, not its file)")
     _runs(parser)
     options = parser.parse_args(arguments)
     found = history.read(options.runs)
     gone = retention.old(
         found,
-        retention.Kept(options.keep, options.days),
+        retention.Kept(options.keep, options.days, options.site),
         datetime.now(UTC),
         retention.protected(options.runs, options.baselines),
     )

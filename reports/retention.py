@@ -30,6 +30,8 @@ class Kept:
 
     keep: int
     days: float
+    site: str | None = None
+    """Only runs of this site go; None: of every site."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def old(found: History, rule: Kept, now: datetime, protected: Iterable[str] = ()
         by_site[run.site].append(run)
     for runs in by_site.values():
         safe.update(run.name for run in runs[: max(rule.keep, 1)])
-    candidates = [(run.folder, run.verdict) for run in found.runs]
-    candidates += [(each.folder, UNREAD) for each in found.unread]
+    candidates = [(run.folder, run.verdict) for run in found.runs if rule.site in (None, run.site)]
+    candidates += [(each.folder, UNREAD) for each in found.unread if rule.site is None]
     gone = []
     for folder, verdict in candidates:
         age = _age(folder.name, now)

@@ -44,6 +44,15 @@ def test_at_least_one_run_of_each_site_stays(month: Path) -> None:
     assert 29 in gone(month, 1, 0)
 
 
+def test_only_runs_of_the_site_that_is_named_go(tmp_path: Path) -> None:
+    for day in range(1, 4):
+        put(tmp_path, day, scenario())
+        put(tmp_path, day + 10, scenario(), site="pve1")
+    (tmp_path / "2025-01-01T01-00-00Z").mkdir()
+    found = retention.old(history.read(tmp_path), retention.Kept(1, 0, "pve1"), NOW)
+    assert [each.folder.name[8:10] for each in found] == ["11", "12"]
+
+
 def test_protected_runs_stay(month: Path) -> None:
     assert 5 not in gone(month, 3, 8, "2026-01-05T01-00-00Z")
 
