@@ -13,6 +13,8 @@ from reports.trends import Point, Series, sentence
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, FLOOR = 1000, 170, 96, 18, 22, 136
 DRAWN = 60
 """The newest figures that are drawn; the table beside the drawing counts all of them."""
+LABEL = 90
+"""Room for the label of a regression; where there is less, the first of a row bears it."""
 USUAL, BETTER = "#e3e8ee", "#23713b"
 FAR = 3.0
 """A target that lies farther outside than this many times the drawn span is named at the edge instead."""
@@ -44,8 +46,13 @@ def draw(series: Series) -> str:
     parts = [*_usual(points, frame), *_axes(series, points, frame), *_target(series, target, frame)]
     path = "L".join(f"{frame.x(i):.1f} {frame.y(p.value):.1f}" for i, p in enumerate(points))
     parts.append(f'<path d="M{path}" fill="none" stroke="{EXPECTED}" stroke-width="1.5"/>')
+    labelled = -WIDTH * 1.0
     for index, point in enumerate(points):
-        parts += _point(series, point, frame.x(index), frame.y(point.value))
+        x, y = frame.x(index), frame.y(point.value)
+        parts.append(_point(series, point, x, y))
+        if point.trend == "worse" and x - labelled > (2 if _near_end(x) else 1) * LABEL:
+            labelled = x
+            parts.append(_label(series, point, x, y))
     told = f"{series.key.name}, runs: {len(points)}, regressions: {len(series.regressions)}"
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(told)}" '
@@ -108,17 +115,23 @@ def _target(series: Series, target: float, frame: _Frame) -> Iterable[str]:
     yield text(LEFT + 6, y, f"{words}, {side} this", INK)
 
 
-def _point(series: Series, point: Point, x: float, y: float) -> Iterable[str]:
+def _near_end(x: float) -> bool:
+    return x > WIDTH - RIGHT - LABEL
+
+
+def _label(series: Series, point: Point, x: float, y: float) -> str:
+    place, anchor = (x + 8, "end") if _near_end(x) else (x - 8, "start")
+    height = y - 13 if y > TOP + 18 else y + 20
+    return text(place, height, quantity(point.value, series.key.unit), OUTAGE, anchor, bold=True)
+
+
+def _point(series: Series, point: Point, x: float, y: float) -> str:
     several = f", the worst of {point.taken}" if point.taken > 1 else ""
     missed = "" if point.reading.met else ", target not met"
     told = f"{point.run.name}: {sentence(series, point)}{several}{missed}, {point.trend}"
     title = f"<title>{escape(told)}</title>"
     if point.trend == "worse":
-        yield f'<path d="M{x:.1f} {y - 8:.1f}l7 13h-14z" fill="{OUTAGE}">{title}</path>'
-        label = quantity(point.value, series.key.unit)
-        place, anchor = (x - 10, "end") if x > WIDTH - RIGHT - 80 else (x + 10, "start")
-        yield text(place, y - 4, label, OUTAGE, anchor, bold=True)
-        return
+        return f'<path d="M{x:.1f} {y - 8:.1f}l7 13h-14z" fill="{OUTAGE}">{title}</path>'
     colour = OUTAGE if not point.reading.met else BETTER if point.trend == "better" else EXPECTED
     fill = colour if point.known else "#ffffff"
-    yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{fill}" stroke="{colour}">{title}</circle>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{fill}" stroke="{colour}">{title}</circle>'
