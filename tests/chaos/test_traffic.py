@@ -19,6 +19,8 @@ from chaos.faults.latency import Latency
 from chaos.faults.loss import Loss
 from chaos.faults.mtu import MtuBlackHole
 from chaos.faults.partition import KNET, CorosyncPartition, Partition
+from chaos.faults.rate import RateLimit
+from chaos.faults.reorder import Reorder
 from chaos.faults.services import CorosyncKilled, PveproxyKilled
 from chaos.faults.traffic import TrafficFault, within
 from chaos.guard import Guard
@@ -95,6 +97,7 @@ def test_a_partition_is_on_all_networks_of_nodes_and_from_named_peers_alone(worl
         (Latency, {"delay_ms": 0.0}), (Latency, {"delay_ms": 10.0, "jitter_ms": 11.0}),
         (Loss, {"percent": 60.0}),
         (MtuBlackHole, {"largest": 100.0}), (ClockStep, {"step_ms": 5000.0}), (ClockStep, {"step_ms": 0.0}),
+        (Reorder, {"percent": 100.0}), (RateLimit, {"mbit": 0.0}),
     ],
 )  # fmt: skip
 def test_what_would_harm_or_show_nothing_is_refused(kind: Any, more: dict[str, float]) -> None:
