@@ -94,7 +94,9 @@ TARGETS: Mapping[str, Target] = {
         Target("guest_failure_recovery", "2 min", "s", "<", "S: guest failure 1-2 minutes"),
         Target("mon_failover", "30 s", "s", "<", "S: automatic; bound measured, election takes about 15 s"),
         Target("osd_down_detection", "2 min", "s", "<", "p11 2.1: down and remapped in 1-2 minutes"),
-        Target("mgr_failover", "1 min", "s", "<", "house: mon_mgr_beacon_grace 30 s and the start of another"),
+        Target(
+            "mgr_failover", "1 min", "s", "<", "house: mon_mgr_beacon_grace 30 s and the start of another"
+        ),
         Target("mds_failover", "1 min", "s", "<", "house: mds_beacon_grace 15 s, replay and reconnect"),
         Target("osd_failure_recovery", "10 min", "s", "<", "S: rebalanced in 5-10 minutes"),
         Target("client_io_gap", "30 s", "s", "<", "house: osd_heartbeat_grace 20 s and detection, p11 2.3"),
