@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chaos.ceph_state import answer, ceph_of
+from chaos.ceph_state import answer, ceph_of, clean
 from chaos.ports import ClusterPort
 from cluster.errors import DeadlineError, RackproofError, UnknownError
 
@@ -96,6 +96,16 @@ def groups(answered: Mapping[str, Any]) -> list[Group]:
         ]
     except (KeyError, TypeError):
         raise UnknownError("Ceph's list of placement groups is not understood") from None
+
+
+def held(cluster: ClusterPort, osds: Iterable[int]) -> list[str]:
+    """Placement groups that still have a copy on these OSDs, or are not clean, as the manager was told."""
+    gone = set(osds)
+    return [
+        group.id
+        for group in groups(_ask(cluster)["pgs"])
+        if gone & set(group.acting) or not clean(group.state)
+    ]
 
 
 def damaged(health: Mapping[str, Any], found: Iterable[Group]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from chaos import ceph_state, guard_ceph, predict_ceph, scrub
 from chaos.ceph_state import ASK_S, answer, ceph_of
-from chaos.ceph_watch import CephWatch, Moment, changes, steady
+from chaos.ceph_watch import STATS_S, CephWatch, Moment, changes, steady
 from chaos.engine import Engine, Window
 from chaos.faults.storage import StorageFault
 from chaos.guard import Guard
@@ -184,6 +184,27 @@ class StorageDrill:
         what = f"{self.fault.target} out by Ceph's map"
         self.out = self.looked.until(lambda s: not wanted & s.in_, self.down.t_s, deadline_s, what)
         return self.out
+
+    def await_elsewhere(self, since_s: float, deadline_s: float) -> Moment:
+        """When no placement group had a copy on the victims any more and all were clean.
+
+        The manager hears of placement groups every few seconds and tells of the state before until then, so
+        the answer errs to the late side, by `STATS_S` / 2 at most.
+        """
+        wanted, before = self.fault.osd_ids, time.monotonic()
+        while True:
+            asked = time.monotonic()
+            left = scrub.held(self.cluster, wanted)
+            if not left:
+                now = time.monotonic()
+                return Moment(now, now - before + STATS_S / 2)
+            if asked - since_s > deadline_s:
+                raise DeadlineError(
+                    f"{self.fault.target}: {len(left)} placement groups are not placed elsewhere within"
+                    f" {deadline_s:g} s"
+                )
+            before = asked
+            time.sleep(1.0)
 
     def expected_out(self) -> Prediction:
         """From down to out, as the live configuration implies. Raises `UnknownError` where it never comes."""

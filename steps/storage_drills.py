@@ -202,7 +202,7 @@ def _elsewhere(limit: str, judged: Judged) -> None:
     drill, name = judged.drill, "osd_failure_recovery"
     since = drill.broken_s if drill.out is None else drill.out.t_s
     what = "time until its data is placed elsewhere"
-    moment = drill.looked.until_clean(since, judged.limit_s(name, limit), what, say)
+    moment = drill.await_elsewhere(since, judged.limit_s(name, limit))
     all_met([judged.time(name, what, moment, since, limit, None)])
 
 

@@ -35,3 +35,12 @@ def test_damage_is_named(world: FakeCluster) -> None:
 def test_nothing_to_scrub_is_unknown(world: FakeCluster) -> None:
     with pytest.raises(UnknownError, match="no placement group has a copy"):
         scrub.begin(world, [77])
+
+
+def test_what_osds_still_hold_and_what_is_not_clean(
+    world: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert scrub.held(world, [0]) == ["1.0"]
+    assert scrub.held(world, [77]) == []
+    monkeypatch.setattr(scrub, "clean", lambda state: False)
+    assert scrub.held(world, [77]) == ["1.0", "1.1"]

@@ -180,6 +180,22 @@ def test_time_out_cannot_be_told_before_down(drill: StorageDrill) -> None:
     drill.close()
 
 
+def test_data_is_elsewhere_once_nobody_lists_it_there(
+    drill: StorageDrill, world: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drill.strike(OsdOut)
+    answers = iter([["1.0"], ["1.1"], []])
+    monkeypatch.setattr(storage_drill.scrub, "held", lambda cluster, osds: next(answers))
+    monkeypatch.setattr(storage_drill.time, "sleep", lambda seconds: None)
+    began = time.monotonic()
+    found = drill.await_elsewhere(began, 60)
+    assert found.t_s >= began and found.resolution_s >= storage_drill.STATS_S / 2
+    monkeypatch.setattr(storage_drill.scrub, "held", lambda cluster, osds: ["1.0"])
+    with pytest.raises(DeadlineError, match="1 placement groups are not placed elsewhere within 0 s"):
+        drill.await_elsewhere(time.monotonic() - 1, 0)
+    drill.close()
+
+
 def test_latencies_are_those_of_the_stretch() -> None:
     def second(t: float, p95: float, most: float) -> Mapping[str, float] | Any:
         return SimpleNamespace(t_s=t, p95=p95, max=most)
