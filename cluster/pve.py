@@ -33,6 +33,9 @@ Progress = Callable[[str], None]
 
 TIMEOUT_S = 60.0
 POLL_S = 1.0
+SERVER_ERROR = 500
+RESTART_S = 60.0
+"""For how long a task may leave the API without what it needs to answer."""
 LOG_LINES = 3
 CA = "/etc/pve/pve-root-ca.pem"
 _SECRET = ("password", "key", "secret", "token-value", "otp")
@@ -127,17 +130,23 @@ class Pve:
             raise PveError(f"{self.where}: expected the id of a task, got '{upid[:80]}'")
         path, what = f"nodes/{fields[1]}/tasks/{upid}", f"{fields[5]} {fields[6]}".strip()
         began = time.monotonic()
-        told, silence = 0, ""
+        told, silence, heard = 0, "", began
         while (took := time.monotonic() - began) < deadline_s:
             try:
                 state = self.call("get", f"{path}/status")
                 if progress is not None:
                     told = self._tell_log(path, told, progress, f"{self.name}: {what}", took)
-            except UnreachableError as error:
+            except (UnreachableError, PveError) as error:
+                # The task itself may restart what the API reads (/etc/pve, when a cluster is made or joined).
+                if isinstance(error, PveError) and (
+                    error.status < SERVER_ERROR or time.monotonic() - heard > RESTART_S
+                ):
+                    raise
                 silence = str(error)
-                self.forget()
+                if isinstance(error, UnreachableError):
+                    self.forget()
             else:
-                silence = ""
+                silence, heard = "", time.monotonic()
                 if state.get("status") == "stopped":
                     self._judge(path, what, str(state.get("exitstatus", "")), took)
                     return

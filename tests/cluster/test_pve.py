@@ -201,6 +201,27 @@ def test_an_api_that_restarts_under_a_task_is_waited_for(client: Client, server:
     pve.wait(UPID, 5)
 
 
+def test_an_api_that_has_lost_its_files_under_a_task_is_waited_for(
+    client: Client, server: FakePve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pve = client.open()
+    call, left = pve.call, [2]
+
+    def troubled(method: Any, path: str, **params: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise PveError("node1: GET was refused with 500: Transport endpoint is not connected", 500)
+        return call(method, path, **params)
+
+    monkeypatch.setattr(pve, "call", troubled)
+    pve.wait(UPID, 10)
+    assert left == [0]
+    left[0] = 1_000
+    monkeypatch.setattr("cluster.pve.RESTART_S", 0.5)
+    with pytest.raises(PveError, match="not connected"):
+        pve.wait(UPID, 10)
+
+
 def test_a_task_without_an_end_meets_its_deadline(client: Client, server: FakePve) -> None:
     server.polls = 10_000
     with pytest.raises(DeadlineError, match=r"task clusterjoin did not end within 0\.1 s$"):

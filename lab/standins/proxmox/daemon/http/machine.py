@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ApiError
+
+BETWEEN_MOUNTS = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.EIO})
+"""What a file below /etc/pve answers while its file system ends and begins again."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class Machine:
             return self.file(path).read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             return default
+        except OSError as error:
+            if error.errno in BETWEEN_MOUNTS:
+                return default
+            raise
 
     def write(self, path: str, text: str | bytes, mode: int | None = None) -> None:
         """Write a file by renaming, so that no reader sees half of it. Without quorum /etc/pve answers
