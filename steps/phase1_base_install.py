@@ -15,6 +15,7 @@ from cluster.site_models import NodeSpec
 from provisioners.base_install import drills, logins
 from provisioners.base_install.observation import Observation
 from provisioners.base_install.system import System
+from provisioners.ceph.observation import Observation as StorageObservation
 from reports.evidence import Run
 from reports.terminal import say
 from steps.modes import Mode
@@ -115,12 +116,29 @@ def _drives(site: Site, phases: Phases) -> None:
 
 @then("no data drive carries anything yet that this deployment did not put there")
 def _blank(site: Site, phases: Phases) -> None:
-    all_hold(
-        f"{node.name}: data drive {serial} carries"
-        f" {drive.found or drive.fstype or drive.pttype or 'partitions'}"
+    carrying = [
+        (node, serial, drive)
         for node, system in _systems(site, phases)
         for serial in node.data_drives
         if (drive := system.drive(serial)) is not None and not drive.blank
+    ]
+    ours = _storage_of_ours(site, phases) if carrying and site.ceph is not None else frozenset()
+    all_hold(
+        f"{node.name}: data drive {serial} carries"
+        f" {drive.found or drive.fstype or drive.pttype or 'partitions'}"
+        for node, serial, drive in carrying
+        if serial not in ours
+    )
+
+
+def _storage_of_ours(site: Site, phases: Phases) -> frozenset[str]:
+    """Serial numbers of drives that an OSD of this very cluster stands on, or was begun on."""
+    seen: StorageObservation = phases.glance(4)
+    return frozenset(
+        serial
+        for name in seen.seen
+        for serial, verdict in seen.verdicts(site, name).items()
+        if verdict.kind in {"ours", "unfinished"}
     )
 
 
