@@ -94,8 +94,11 @@ def _right_resolver(place: Place, _: Memory) -> None:
 
 
 def _small_packets(place: Place) -> Memory:
-    device = shell(place, f"ip -j -o addr show to {place.server.address}")
-    name = next(row["ifname"] for row in json.loads(device) if "ifname" in row)
+    rows = json.loads(shell(place, "ip -j addr show"))
+    own = place.server.address
+    name = next((r["ifname"] for r in rows if any(a["local"] == own for a in r["addr_info"])), "")
+    if not name:
+        raise LabError(f"{place.target} has not the address {own}")
     shell(place, f"ip link set {name} mtu {SMALL_MTU}")
     return {"interface": name}
 
