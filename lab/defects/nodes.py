@@ -120,5 +120,5 @@ DEFECTS = (
            (scenarios.NAMES_AND_TIME, scenarios.RESOLUTION),
            _wrong_resolver, _right_resolver, "node", "node2"),
     Defect("mtu-mismatch", f"the node's host interface takes no packet above {SMALL_MTU} bytes",
-           (scenarios.FULL_SIZE,), _small_packets, _full_packets, "node", "node1"),
+           (scenarios.FULL_SIZE, scenarios.HOST_NETWORK), _small_packets, _full_packets, "node", "node1"),
 )  # fmt: skip

@@ -23,6 +23,7 @@ PASSWORDS = f"{_BASE}::Nobody enters with a password"
 
 BOND = f"{_NETWORK}::Both links form one bond"
 FULL_SIZE = f"{_NETWORK}::Full-size packets pass between all nodes unfragmented"
+HOST_NETWORK = f"{_NETWORK}::The host network stands directly on the bond"
 ONE_OWNER = f"{_NETWORK}::Every address belongs to one node only"
 RESOLUTION = f"{_NETWORK}::Names resolve on every node"
 
