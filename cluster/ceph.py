@@ -74,11 +74,13 @@ class Ceph:
     def ask(self, commands: Commands, timeout_s: float = 45) -> dict[str, Any]:
         """Answers by name: parsed JSON, text where it is none, or a `CephError` for a command that failed.
 
+        What was sent and not answered is asked once more elsewhere, so a command may be carried out twice.
         Raises CephUnreachableError with every node's reason when none could ask.
         """
         with self._lock:
             began = time.monotonic()
-            found = self._kept(commands, timeout_s) or self._anew(commands, timeout_s)
+            kept = self._kept(commands, timeout_s)
+            found = self._anew(commands, timeout_s) if kept is None else kept
             told = "; ".join(str(each["prefix"]) for each in commands.values())
             self._tell(self._last, f"ceph: {told}", json.dumps(found)[:_TOLD], time.monotonic() - began)
         return {name: _value(each) for name, each in found.items()}

@@ -1,7 +1,6 @@
 """A kept conversation with Ceph through one node: `ceph_agent` runs there, and each question is one line.
 
-Starting Python and a librados client costs an emulated node three to nine seconds; a question to a client
-that is there costs a tenth of one.
+Starting Python and a librados client was seen to cost a busy emulated node two to nine seconds a question.
 """
 
 from __future__ import annotations
@@ -52,10 +51,11 @@ class Session:
         """Starts the agent. Raises CephUnreachableError, UnreachableError, DeadlineError."""
         self.where = node.where
         program = AGENT.read_bytes()
+        line = node.argv(f"{BOOT}{len(program)}", multiplexed=True)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - kept until `close`
         self._rest = b""
         self._process = subprocess.Popen(
-            node.argv(f"{BOOT}{len(program)}", multiplexed=True),
+            line,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

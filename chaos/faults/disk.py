@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 from chaos import ceph_state
 from chaos.ceph_state import Osd
-from chaos.faults.storage import ACT_S, LOOK_S, StorageFault, osd_unit, sound, victims
+from chaos.faults.storage import ACT_S, LOOK_S, OneOsd, osd_unit, sound, victims
 from chaos.late_hands import hands_of
 from chaos.ports import ClusterPort
 from cluster import deadman
@@ -78,19 +78,14 @@ systemctl is-active "$unit"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _DiskFault(StorageFault):
+class _DiskFault(OneOsd):
     """One data drive of a node, with the OSD that lives on it."""
 
-    osd: str
     serial: str
 
     @property
     def target(self) -> str:
         return f"drive {self.serial} of osd.{self.osd} on {self.node}"
-
-    @property
-    def osd_ids(self) -> tuple[int, ...]:
-        return (int(self.osd),)
 
     @classmethod
     def draw(cls, cluster: ClusterPort, random: Random, **more: Any) -> Self:

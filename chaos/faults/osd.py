@@ -9,13 +9,13 @@ from typing import Any, Self
 
 from chaos import ceph_state
 from chaos.ceph_state import CephState
-from chaos.faults.storage import DaemonsKilled, StorageFault, osd_unit, sound, victims
+from chaos.faults.storage import DaemonsKilled, OneOsd, osd_unit, sound, victims
 from chaos.ports import ClusterPort
 from cluster.errors import NotApplicableError, RefusedError
 
 
 @dataclass(frozen=True, kw_only=True)
-class OsdKilled(DaemonsKilled):
+class OsdKilled(OneOsd, DaemonsKilled):
     """One OSD is killed and held down."""
 
     kind = "osd-killed"
@@ -23,25 +23,10 @@ class OsdKilled(DaemonsKilled):
     blast_radius = "one OSD: its placement groups have a copy less"
 
     effect = "osd"
-    osd: str
-
-    @property
-    def target(self) -> str:
-        return f"osd.{self.osd} on {self.node}"
 
     @property
     def units(self) -> tuple[str, ...]:
         return (osd_unit(self.osd),)
-
-    @property
-    def osd_ids(self) -> tuple[int, ...]:
-        return (int(self.osd),)
-
-    @classmethod
-    def draw(cls, cluster: ClusterPort, random: Random, **more: Any) -> Self:
-        """Any OSD; `more` are fields that differ from their defaults."""
-        drawn = random.choice(victims(cluster)[1])
-        return cls(node=drawn.host, osd=str(drawn.id), **more)
 
     def problems(self, state: CephState) -> list[str]:
         return sound(state, self.node, int(self.osd))
@@ -111,7 +96,7 @@ class PoolAtMinSize(NodeOsdsDown):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OsdOut(StorageFault):
+class OsdOut(OneOsd):
     """One OSD is taken out of the map while it runs: its data moves elsewhere; then it is taken in again."""
 
     kind = "osd-out"
@@ -121,20 +106,6 @@ class OsdOut(StorageFault):
     heals_by = "`ceph osd in`"
 
     effect = "out"
-    osd: str
-
-    @property
-    def target(self) -> str:
-        return f"osd.{self.osd} on {self.node}"
-
-    @property
-    def osd_ids(self) -> tuple[int, ...]:
-        return (int(self.osd),)
-
-    @classmethod
-    def draw(cls, cluster: ClusterPort, random: Random, **more: Any) -> Self:
-        drawn = random.choice(victims(cluster)[1])
-        return cls(node=drawn.host, osd=str(drawn.id), **more)
 
     def check(self, cluster: ClusterPort) -> None:
         told = sound(ceph_state.read(cluster), self.node, int(self.osd))

@@ -11,7 +11,8 @@ import shlex
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from random import Random
+from typing import Any, ClassVar, Literal, Self
 
 from chaos import ceph_state
 from chaos.bond_state import BondState
@@ -66,6 +67,27 @@ class StorageFault(NodeFault):
 
     def predicted(self, bonds: Mapping[str, BondState]) -> Prediction | None:
         return None  # not the bonds tell: see `chaos.predict_ceph`
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneOsd(StorageFault):
+    """A fault of one OSD."""
+
+    osd: str
+
+    @property
+    def target(self) -> str:
+        return f"osd.{self.osd} on {self.node}"
+
+    @property
+    def osd_ids(self) -> tuple[int, ...]:
+        return (int(self.osd),)
+
+    @classmethod
+    def draw(cls, cluster: ClusterPort, random: Random, **more: Any) -> Self:
+        """Any OSD; `more` are fields that differ from their defaults."""
+        drawn = random.choice(victims(cluster)[1])
+        return cls(node=drawn.host, osd=str(drawn.id), **more)
 
 
 @dataclass(frozen=True, kw_only=True)

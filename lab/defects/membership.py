@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab import servers
 from lab.defects.defect import Defect, Memory, Place
-from lab.defects.nodes import shell
+from lab.defects.nodes import aside, put_back, replace, shell
 from lab.defects.scenarios import (
     HEALTH,
     KEPT,
@@ -16,12 +16,14 @@ from lab.defects.scenarios import (
     TWO_NETWORKS,
     VOTES,
 )
+from lab.errors import LabError
 
 RING = "m0"
 """The port to the management switch, which carries the second ring."""
 CONF = "/etc/pve/corosync.conf"
 STALE = "node9"
 SKEW_S = 0.5
+_FOLLOW = "systemctl restart chrony; sleep 8; chronyc -a makestep > /dev/null; sleep 2"
 _NEXT_VERSION = (
     "old=$(sed -n 's/^ *config_version: *//p' {conf});"
     ' sed -e "s/config_version: *$old/config_version: $((old + 1))/" -e {change} {conf} > {conf}.new;'
@@ -69,23 +71,18 @@ def _vote(place: Place, _: Memory) -> None:
 
 def _skew(place: Place) -> Memory:
     """chrony believes a source that is wrong: it says that all is well."""
-    shell(
-        place,
-        "file=$(grep -lrE '^(server|pool) ' /etc/chrony | head -n 1); cp -a $file /root/.rack-chrony;"
-        " echo $file > /root/.rack-chrony-name;"
-        f" sed -i -E 's/^((server|pool) .*)/\\1 offset {SKEW_S}/' $file;"
-        " systemctl restart chrony; sleep 8; chronyc -a makestep > /dev/null; sleep 2",
-    )
-    return {}
+    file = shell(place, "grep -lrE '^(server|pool) ' /etc/chrony | head -n 1").strip()
+    if not file:
+        raise LabError(f"{place.target}: chrony names no time server")
+    wrong = f"sed -E 's/^((server|pool) .*)/\\1 offset {SKEW_S}/' {aside(file)} > {file}"
+    replace(place, file, f"{wrong}; {_FOLLOW}")
+    return {"file": file}
 
 
-def _in_step(place: Place, _: Memory) -> None:
-    shell(
-        place,
-        "[ -e /root/.rack-chrony ] || exit 0; cp -a /root/.rack-chrony $(cat /root/.rack-chrony-name);"
-        " rm /root/.rack-chrony /root/.rack-chrony-name;"
-        " systemctl restart chrony; sleep 8; chronyc -a makestep > /dev/null; sleep 2",
-    )
+def _in_step(place: Place, memory: Memory) -> None:
+    if "file" in memory:
+        put_back(place, memory["file"])
+        shell(place, _FOLLOW)
 
 
 def _left_over(place: Place) -> Memory:

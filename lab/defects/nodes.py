@@ -36,19 +36,19 @@ def shell(place: Place, script: str) -> str:
     return done.stdout
 
 
-def _aside(path: str) -> str:
+def aside(path: str) -> str:
     return f"{KEPT}/{path.strip('/').replace('/', '_')}"
 
 
-def _replace(place: Place, path: str, command: str) -> Memory:
+def replace(place: Place, path: str, command: str) -> Memory:
     """Keep a file (or the link that it is) aside and let `command` make another."""
-    kept = _aside(path)
+    kept = aside(path)
     shell(place, f"mkdir -p {KEPT}; [ -e {kept} ] || cp -a {path} {kept}; rm {path}; {command}")
     return {}
 
 
-def _put_back(place: Place, path: str) -> None:
-    kept = _aside(path)
+def put_back(place: Place, path: str) -> None:
+    kept = aside(path)
     shell(place, f"[ -e {kept} ] || [ -L {kept} ] || exit 0; rm -f {path}; mv {kept} {path}; rmdir {KEPT}")
 
 
@@ -86,11 +86,11 @@ def _rename_back(place: Place, memory: Memory) -> None:
 
 def _wrong_resolver(place: Place) -> Memory:
     path = "/etc/resolv.conf"
-    return _replace(place, path, f"echo 'nameserver 192.0.2.53' > {path}")
+    return replace(place, path, f"echo 'nameserver 192.0.2.53' > {path}")
 
 
 def _right_resolver(place: Place, _: Memory) -> None:
-    _put_back(place, "/etc/resolv.conf")
+    put_back(place, "/etc/resolv.conf")
 
 
 def _small_packets(place: Place) -> Memory:

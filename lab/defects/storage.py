@@ -102,7 +102,12 @@ def _osd_up(place: Place, memory: Memory) -> None:
 
 
 def _start(place: Place, unit: str) -> None:
-    shell(place, f"systemctl reset-failed {unit} 2>/dev/null || true; systemctl enable --now {unit} 2>&1")
+    shell(place, f"systemctl enable {unit} 2>&1; {_begin(unit)}")
+
+
+def _begin(unit: str, how: str = "start") -> str:
+    """What failed before refuses a start."""
+    return f"systemctl reset-failed {unit} 2>/dev/null || true; systemctl {how} {unit}"
 
 
 def _osd_out(place: Place) -> Memory:
@@ -165,8 +170,7 @@ def _auth(place: Place, value: str) -> None:
           f" cat /root/.rack-ceph > {conf}; rm /root/.rack-ceph")  # fmt: skip
     for server in place.rack.server:
         there = Place(place.rack, place.state, server.name)
-        shell(there, f"systemctl reset-failed ceph-mon@{server.name} 2>/dev/null || true;"
-              f" systemctl restart ceph-mon@{server.name}; sleep 5")  # fmt: skip
+        shell(there, f"{_begin(f'ceph-mon@{server.name}', 'restart')}; sleep 5")
 
 
 def _noout(place: Place) -> Memory:
@@ -205,8 +209,7 @@ def _damage(place: Place) -> Memory:
         f"systemctl stop ceph-osd@{osd}; cd /\n"
         f"ceph-objectstore-tool --data-path /var/lib/ceph/osd/ceph-{osd} --pgid {pg} {DAMAGED} remove 2>&1"
         " || code=$?\n"
-        f"systemctl reset-failed ceph-osd@{osd} 2>/dev/null || true; systemctl start ceph-osd@{osd}\n"
-        "exit ${code:-0}",
+        f"{_begin(f'ceph-osd@{osd}')}\nexit ${{code:-0}}",
     )
     shell(
         place,

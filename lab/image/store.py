@@ -15,6 +15,7 @@ from pathlib import Path
 from lab import rack
 from lab.errors import DeadlineError, LabError
 from lab.image import initramfs, medium, recipe, rootfs
+from lab.paths import State
 
 LOCK_DEADLINE_S = 900.0
 SPOILT = "wrong-medium-checksum"
@@ -32,7 +33,7 @@ def build(cache: Path, state: Path, progress: Progress) -> Path:
     target = state / order.path
     with _locked(cache):
         iso = _medium(cache, order.release, progress)
-        if not (state / "defects" / f"{SPOILT}.json").exists():  # what is broken on purpose stays broken
+        if not (State(state).defects / f"{SPOILT}.json").exists():  # what is broken on purpose stays broken
             _hand_out(iso, target)
     return target
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from cluster.units import parse_size
 from provisioners.ceph import missing_pools
 from provisioners.ceph.disks import Verdict
-from provisioners.ceph.observation import NodeStorage, Observation, Unreachable, digest
+from provisioners.ceph.observation import NodeStorage, Observation, digest
 from provisioners.ceph.order import MAJORS, PACKAGES, first, ordered, private, public, settings
 from provisioners.ceph.state import AUTH, State
 from provisioners.change import Change
+from provisioners.unreachable import Unreachable
 
 if TYPE_CHECKING:
     from cluster.site import Site

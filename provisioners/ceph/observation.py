@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.ceph import CephError, CephUnreachableError
-from cluster.errors import RackproofError, UnreachableError
+from cluster.errors import RackproofError
 from provisioners.ceph.disks import Drive, Verdict, judge, read_drives, read_volumes
 from provisioners.ceph.state import CORE, State, questions, read
 from provisioners.markers import read_markers
+from provisioners.unreachable import Unreachable, answered
 
 if TYPE_CHECKING:
     from cluster.cluster import Cluster
@@ -72,15 +73,6 @@ class NodeStorage:
 
 
 @dataclass(frozen=True)
-class Unreachable:
-    """A node whose storage cannot be seen. `installed`: phase 1 once finished there."""
-
-    name: str
-    reason: str
-    installed: bool
-
-
-@dataclass(frozen=True)
 class Saved:
     """A parameter as stored: SHA-256 of its value, and whether it is encrypted."""
 
@@ -101,10 +93,7 @@ class Observation:
 
     def node(self, name: str) -> NodeStorage:
         """A node that answered. Raises UnreachableError otherwise."""
-        found = self.nodes[name]
-        if isinstance(found, Unreachable):
-            raise UnreachableError(f"{name} did not answer: {found.reason}")
-        return found
+        return answered(self.nodes, name)
 
     def cluster(self) -> State:
         """The storage cluster. Raises CephUnreachableError where there is none or none answers."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from provisioners.change import Change
-from provisioners.membership.observation import SERVICES, NodeMembership, Observation, Unreachable, digest
+from provisioners.membership.observation import SERVICES, NodeMembership, Observation, digest
 from provisioners.membership.ordered import (
     clock_limit,
     corosync,
@@ -21,6 +21,7 @@ from provisioners.membership.ordered import (
     migration_network,
     timeout,
 )
+from provisioners.unreachable import Unreachable
 
 if TYPE_CHECKING:
     from cluster.site import Site

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.errors import RackproofError, UnreachableError
+from cluster.errors import RackproofError
 from provisioners.markers import read_markers
 from provisioners.membership.corosync_conf import Configuration, CorosyncConfError, read
+from provisioners.unreachable import Unreachable, answered
 
 if TYPE_CHECKING:
     from cluster.aws import Parameter
@@ -110,15 +111,6 @@ class NodeMembership:
 
 
 @dataclass(frozen=True)
-class Unreachable:
-    """A node whose view cannot be had. `installed`: phase 1 once finished there."""
-
-    name: str
-    reason: str
-    installed: bool
-
-
-@dataclass(frozen=True)
 class Stored:
     """One parameter of the store. `digest`: SHA-256 of its value, taken out of base64 where it is base64."""
 
@@ -137,10 +129,7 @@ class Observation:
 
     def node(self, name: str) -> NodeMembership:
         """A node that answered. Raises UnreachableError otherwise."""
-        found = self.nodes[name]
-        if isinstance(found, Unreachable):
-            raise UnreachableError(f"{name} did not answer: {found.reason}")
-        return found
+        return answered(self.nodes, name)
 
     @property
     def seen(self) -> tuple[NodeMembership, ...]:

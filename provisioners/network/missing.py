@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from provisioners.change import Change
 from provisioners.network.interfaces import digest, guest_vids, host_interface, link_names, render
-from provisioners.network.observation import Bond, Bridge, NodeNetwork, Observation, Unreachable
+from provisioners.network.observation import Bond, Bridge, NodeNetwork, Observation
+from provisioners.unreachable import Unreachable
 
 if TYPE_CHECKING:
     from cluster.site import Site

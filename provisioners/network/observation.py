@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.errors import RackproofError, UnreachableError
+from cluster.errors import RackproofError
 from provisioners.markers import read_markers
+from provisioners.unreachable import Unreachable, answered
 
 if TYPE_CHECKING:
     from cluster.cluster import Cluster
@@ -134,15 +135,6 @@ class NodeNetwork:
 
 
 @dataclass(frozen=True)
-class Unreachable:
-    """A node whose network cannot be seen. `installed`: phase 1 once finished there."""
-
-    name: str
-    reason: str
-    installed: bool
-
-
-@dataclass(frozen=True)
 class Observation:
     """Every node's network by the node's name."""
 
@@ -150,10 +142,7 @@ class Observation:
 
     def node(self, name: str) -> NodeNetwork:
         """A node that answered. Raises UnreachableError otherwise."""
-        found = self.nodes[name]
-        if isinstance(found, Unreachable):
-            raise UnreachableError(f"{name} did not answer: {found.reason}")
-        return found
+        return answered(self.nodes, name)
 
 
 def observe(cluster: Cluster) -> Observation:

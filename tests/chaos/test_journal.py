@@ -111,11 +111,11 @@ class Crashes(RuleBasedStateMachine):
 
 
 TestCrashes = Crashes.TestCase
-TestCrashes.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestCrashes.settings = settings(max_examples=40, stateful_step_count=25)
 
 
 @given(cut=st.integers(0, 2000), junk=st.binary(max_size=30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_half_a_line_at_the_end_is_no_damage(cut: int, junk: bytes) -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY) as name:
         journal = Journal(Path(name, "journal"))
@@ -134,7 +134,7 @@ def test_half_a_line_at_the_end_is_no_damage(cut: int, junk: bytes) -> None:
 
 
 @given(position=st.integers(0, 10_000), bit=st.integers(0, 7))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_flipped_bit_is_never_believed(position: int, bit: int) -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY) as name:
         journal = Journal(Path(name, "journal"))

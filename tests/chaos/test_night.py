@@ -37,7 +37,7 @@ def steps(seed: int, count: int) -> list[Step]:
     return list(islice(schedule.night(seed, NODES, POOLS), count))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=seeds, count=st.integers(1, 60), more=st.integers(0, 60))
 def test_a_seed_draws_one_sequence_and_a_shorter_night_is_its_beginning(
     seed: int, count: int, more: int
@@ -45,7 +45,7 @@ def test_a_seed_draws_one_sequence_and_a_shorter_night_is_its_beginning(
     assert steps(seed, count) == steps(seed, count + more)[:count]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=seeds)
 def test_every_step_spares_its_keeper_and_names_its_victims(seed: int) -> None:
     for number, step in enumerate(steps(seed, 40)):
@@ -56,7 +56,7 @@ def test_every_step_spares_its_keeper_and_names_its_victims(seed: int) -> None:
         assert step.victims
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=seeds, order=st.randoms(use_true_random=False))
 def test_the_order_in_which_kinds_are_found_does_not_matter(seed: int, order: Any) -> None:
     shuffled = list(POOLS.items())
@@ -97,7 +97,7 @@ def test_a_night_without_anything_to_draw_is_refused() -> None:
         next(schedule.night(1, NODES, {}))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=seeds)
 def test_a_plan_is_read_as_it_was_written(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("run")

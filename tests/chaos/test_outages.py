@@ -107,7 +107,7 @@ def test_one_lost_datagram_is_an_outage_of_two_intervals() -> None:
     skew=st.integers(-(10**15), 10**15),
     interval=st.integers(2, 20),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_truth_lies_within_the_stated_resolution(
     start: int, length: int, skew: int, interval: int
 ) -> None:
@@ -123,7 +123,7 @@ def test_the_truth_lies_within_the_stated_resolution(
 
 
 @given(stall=st.integers(20 * MS, 1_500 * MS), at=st.integers(SECOND // 2, 2 * SECOND))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_stalled_sender_is_no_outage(stall: int, at: int) -> None:
     record = World(sender_stalls=[(at, at + stall)]).record()
     assert record is not None
@@ -132,7 +132,7 @@ def test_a_stalled_sender_is_no_outage(stall: int, at: int) -> None:
 
 
 @given(stall=st.integers(20 * MS, 1_500 * MS), at=st.integers(SECOND // 2, 2 * SECOND))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_stalled_receiver_is_no_outage(stall: int, at: int) -> None:
     record = World(receiver_stalls=[(at, at + stall)]).record()
     assert record is not None
@@ -159,7 +159,7 @@ def test_an_outage_while_the_receiver_stood_still_is_blurred_by_the_stall() -> N
 
 
 @given(held=st.integers(300 * MS, 1_000 * MS))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_queue_emptied_when_the_path_returns_does_not_shorten_the_outage(held: int) -> None:
     """Datagrams that an ARP queue held through the end of a cut arrive, but late: the cut lasted until it
     ended.
@@ -188,7 +188,7 @@ def test_a_pause_longer_than_the_late_limit_is_an_outage_though_everything_arriv
     doubled=st.frozensets(st.integers(0, 400), max_size=50),
     swapped=st.frozensets(st.integers(0, 300), max_size=20),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_duplicates_and_reordering_change_no_outage(doubled: frozenset[int], swapped: frozenset[int]) -> None:
     cuts = [(SECOND, SECOND + 300 * MS), (2 * SECOND, 3 * SECOND)]
     plain = World(cuts=cuts).record()

@@ -40,7 +40,7 @@ def admits(matches: list[str], value: int) -> int:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(low=fields, high=fields, value=fields)
 def test_a_range_is_matched_exactly_and_each_value_once(low: int, high: int, value: int) -> None:
     matches = list(within(low, high, 2))

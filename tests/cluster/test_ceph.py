@@ -182,6 +182,10 @@ def test_a_conversation_is_kept_and_begun_again_when_it_has_ended(tmp_path: Path
     for _ in range(3):
         ceph.must({"prefix": "status"})
     assert cluster.nodes["node1"].asked == 1
+    kept = ceph._session
+    assert ceph.ask({}) == {}
+    assert ceph._session is kept  # nothing to ask is no reason to begin anew
+    told.pop()
     assert told == ["node1 ceph: status"] * 3
     assert ceph._session is not None
     ceph._session._process.kill()

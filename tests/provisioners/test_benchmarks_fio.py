@@ -25,7 +25,7 @@ NODES = ("node1", "node2")
 CLIENTS = {f"{name}.sock": name for name in NODES}
 TABLE = Benchmark.model_validate(
     {
-        "ramp": "1s",
+        "ramp": "3s",
         "runtime": "5s",
         "repeats": 1,
         "image_size": "16MiB",
@@ -116,8 +116,8 @@ def test_a_fill_and_a_mixed_load_on_two_servers_at_once(
     writes = sum(parts["write"].ios for parts in result.nodes.values())
     assert reads / (reads + writes) == pytest.approx(0.7, abs=0.05)
     seconds = steady.per_second(found[f"log:{name}"] for name in NODES)
-    assert 4 <= len(seconds) <= 7  # the ramp is not in it; a late processor moves a second across an edge
-    assert sum(seconds) / len(seconds) == pytest.approx(result.bytes_per_second, rel=0.6)
+    assert 4 <= len(seconds) <= 7  # with the ramp in it there were eight; a late processor moves an edge
+    assert sum(seconds[:5]) / 5 == pytest.approx(result.bytes_per_second, rel=0.5)
 
 
 def test_a_server_that_is_gone_is_no_result(

@@ -13,7 +13,7 @@ from cluster.site import ROOT, Site, load
 from provisioners.ceph import guard
 from provisioners.ceph.disks import Drive, Volume, judge
 from provisioners.ceph.missing import missing
-from provisioners.ceph.observation import Observation, Saved, StorageEntry, Unreachable, digest
+from provisioners.ceph.observation import Observation, Saved, StorageEntry, digest
 from provisioners.ceph.order import (
     after_node_loss,
     drives,
@@ -24,6 +24,7 @@ from provisioners.ceph.order import (
 from provisioners.ceph.phase import PHASE
 from provisioners.change import Action, Change
 from provisioners.converge import refuse_loss
+from provisioners.unreachable import Unreachable
 from tests.provisioners.storages import (
     BLOCK,
     FSID,

@@ -10,8 +10,9 @@ import pytest
 from cluster.site import Site
 from provisioners.change import Change
 from provisioners.membership.missing import PEOPLE, missing, standing
-from provisioners.membership.observation import Clock, Observation, Service, Stored, Unreachable
+from provisioners.membership.observation import Clock, Observation, Service, Stored
 from provisioners.membership.phase import PHASE
+from provisioners.unreachable import Unreachable
 from tests.provisioners import memberships
 from tests.provisioners.memberships import (
     all_joined,

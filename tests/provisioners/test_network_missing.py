@@ -9,7 +9,8 @@ import pytest
 
 from cluster.site import Site
 from provisioners.network.missing import missing
-from provisioners.network.observation import Bond, Bridge, Observation, PortVlans, Unreachable
+from provisioners.network.observation import Bond, Bridge, Observation, PortVlans
+from provisioners.unreachable import Unreachable
 from tests.provisioners.networks import all_networked, with_node
 
 

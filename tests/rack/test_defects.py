@@ -39,10 +39,8 @@ PROVISION = ("features/phase3_cluster.feature", "features/phase4_ceph.feature", 
 PROVISIONED = {defect.name for defect in (*membership.DEFECTS, *storage.DEFECTS)}
 NOT_FOR_US = {
     "ring-1-down": "a cable is put back by people",
-    "clock-skew": "the node's own time source lies; which of two is right is for people to say",
-    "cephx-off": "refused: clients that hold no key may be at work",
+    "cephx-off": "refused: monitors must be restarted one by one, and clients without a key would stop",
     "pg-inconsistent": "refused: which replica is right is for people to say",
-    "nearfull": "the level of warning was changed, or drives are full: neither is provisioned",
 }
 """Defects that provisioning does not mend, and why it must not."""
 pytestmark = pytest.mark.rack

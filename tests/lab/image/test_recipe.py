@@ -71,3 +71,25 @@ def test_old_builds_and_leftovers_go(tmp_path: Path) -> None:
 def test_scripts_of_the_ram_disks_are_executable() -> None:
     for script in recipe.files_of(recipe.INITRD):
         assert script.stat().st_mode & 0o100, script
+
+
+def test_a_medium_that_is_spoilt_on_purpose_is_not_handed_out_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    iso = tmp_path / "made.iso"
+    iso.write_bytes(b"medium")
+    monkeypatch.setattr(store, "_medium", lambda cache, release, progress: iso)
+    cache, state = tmp_path / "cache", tmp_path / "state"
+    cache.mkdir()
+    target = store.build(cache, state, lambda text: None)
+    checksum = target.with_name(f"{target.name}.sha256")
+    right = checksum.read_text(encoding="ascii")
+    book = state / "defects" / "wrong-medium-checksum.json"
+    book.parent.mkdir()
+    book.write_text("{}", encoding="ascii")
+    checksum.write_text("spoilt", encoding="ascii")
+    store.build(cache, state, lambda text: None)
+    assert checksum.read_text(encoding="ascii") == "spoilt"
+    book.unlink()
+    store.build(cache, state, lambda text: None)
+    assert checksum.read_text(encoding="ascii") == right

@@ -27,6 +27,8 @@ def test_a_ticket_outlives_a_file_system_that_begins_anew(
 
         monkeypatch.setattr(Path, "read_text", away)
         assert tickets.owner(machine, ticket) == "root@pam"
+        with pytest.raises(OSError, match="away"):
+            machine.read("/etc/hosts")
 
     def broken(self: Path, *_: Any, **__: Any) -> str:
         raise OSError(errno.ENOSPC, "full")

@@ -77,10 +77,7 @@ def create(machine: Machine, name: str, hotstandby: bool, log: Log) -> None:
         keys.place(machine, f"{path}/keyring", f"mds.{name}", CAPS)
         log("setting ceph as owner for service directory")
         units.own(machine, path)
-        log(f"enabling service 'ceph-mds@{name}.service'")
-        units.control(machine, "enable", f"mds.{name}")
-        log(f"starting service 'ceph-mds@{name}.service'")
-        units.control(machine, "start", f"mds.{name}")
+        units.launch(machine, f"mds.{name}", log)
     except ApiError:
         units.remove_folder(machine, path)
         _forget(machine, name)

@@ -23,10 +23,7 @@ def create(machine: Machine, name: str, log: Log) -> None:
     keys.place(machine, f"{path}/keyring", f"mgr.{name}", CAPS)
     log("setting owner for directory")
     units.own(machine, path)
-    log(f"enabling service 'ceph-mgr@{name}.service'")
-    units.control(machine, "enable", f"mgr.{name}")
-    log(f"starting service 'ceph-mgr@{name}.service'")
-    units.control(machine, "start", f"mgr.{name}")
+    units.launch(machine, f"mgr.{name}", log)
 
 
 def destroy(machine: Machine, name: str, log: Log) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..http.errors import ApiError
 from ..http.machine import Machine
+from ..http.tasks import Log
 
 ID = r"[a-zA-Z0-9]([a-zA-Z0-9\-]*[a-zA-Z0-9])?"
 SERVICE = rf"(ceph|mon|mds|osd|mgr)(\.{ID})?"
@@ -54,6 +55,13 @@ def control(machine: Machine, action: str, service: str) -> None:
         machine.run(["systemctl", "reset-failed", name], check=False)
     quick = QUICK if action in ("enable", "disable") else ()
     machine.run(["systemctl", *quick, action, name], timeout_s=START_DEADLINE_S)
+
+
+def launch(machine: Machine, service: str, log: Log) -> None:
+    """Enable and start a daemon, in PVE's words."""
+    for action, doing in (("enable", "enabling"), ("start", "starting")):
+        log(f"{doing} service '{unit(service)}'")
+        control(machine, action, service)
 
 
 def is_enabled(machine: Machine, service: str) -> bool:

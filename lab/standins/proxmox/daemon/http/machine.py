@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .errors import ApiError
 
-BETWEEN_MOUNTS = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.EIO})
+BETWEEN_MOUNTS = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 """What a file below /etc/pve answers while its file system ends and begins again."""
 
 
@@ -44,7 +44,7 @@ class Machine:
         except (FileNotFoundError, NotADirectoryError):
             return default
         except OSError as error:
-            if error.errno in BETWEEN_MOUNTS:
+            if path.startswith("/etc/pve/") and error.errno in BETWEEN_MOUNTS:
                 return default
             raise
 
