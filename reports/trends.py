@@ -3,7 +3,8 @@
 The rule, told on the index page as `RULE`: a figure is compared with the median of up to `WINDOW` runs before
 it. It has regressed where it is worse by more than the tolerance, which is the largest of `SHARE` of that
 median, three times the usual scatter of those runs (their median absolute deviation, scaled to a standard
-deviation) and the resolution of the measurement. With fewer than `LEAST` runs before it nothing is said.
+deviation), `LEAST_SHARE` of the target (a clock that is off by 10 instead of 1 microseconds, where 50 ms are
+allowed, has not become worse) and the resolution of the measurement. With fewer than `LEAST` runs before it nothing is said.
 What is worse follows from the target's relation: `<` more, `>` less, `=` farther from the target.
 
 Only like is compared with like: a series has one site, one kind of run, one scenario, one name, unit and
@@ -25,12 +26,13 @@ from reports.html import quantity
 WINDOW = 10
 LEAST = 3
 SHARE = 0.20
+LEAST_SHARE = 0.01
 SCATTER = 3 * 1.4826
 RULE = (
     f"A figure has regressed where it is worse than the median of the up to {WINDOW} runs before it by more "
     f"than the tolerance: the largest of {SHARE:.0%} of that median, three times the usual scatter of "
-    f"those runs, and its resolution. Fewer than {LEAST} runs before it: nothing is said. Worse is more "
-    "for a target <, less for a target >, farther from it for a target =. Only runs of one site and one kind "
+    f"those runs, {LEAST_SHARE:.0%} of its target, and its resolution. Fewer than {LEAST} runs before it: nothing "
+    "is said. Worse is more for a target <, less for a target >, farther from it for a target =. Only runs of one site and one kind "
     "are compared, relaxed targets apart from others; of several figures of one name in one run the worst "
     "counts, and figures of a scenario that ended unknown are drawn but not compared."
 )
@@ -152,7 +154,9 @@ def _judged(run: PastRun, reading: Reading, count: int, before: list[Reading]) -
     # Turned so that more is worse; where the relation is `=`, each is its distance from its own target.
     turned = [badness(each) for each in before]
     scatter = median(abs(value - median(turned)) for value in turned)
-    tolerance = max(SHARE * abs(usual), SCATTER * scatter, reading.resolution)
+    tolerance = max(
+        SHARE * abs(usual), SCATTER * scatter, LEAST_SHARE * abs(reading.target), reading.resolution
+    )
     worse = badness(reading) - median(turned)
     trend: Trend = "steady"
     if worse > tolerance:

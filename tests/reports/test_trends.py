@@ -64,6 +64,12 @@ def test_what_is_within_the_resolution_is_steady() -> None:
     assert told([0.02, 0.02, 0.02, 0.05], resolution=0.05)[-1] == "steady"
 
 
+def test_what_is_a_hundredth_of_the_target_is_steady() -> None:
+    # A clock that was off by half a microsecond, with 50 ms allowed.
+    assert told([0.5, 0.5, 0.5, 10.0], target=50_000.0, resolution=0.001)[-1] == "steady"
+    assert told([0.5, 0.5, 0.5, 501.0], target=50_000.0, resolution=0.001)[-1] == "worse"
+
+
 def test_only_the_last_ten_runs_are_the_measure() -> None:
     # After eleven runs at the new figure the old one is forgotten.
     values = [1.0] * 5 + [2.0] * 11
