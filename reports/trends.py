@@ -4,8 +4,8 @@ The rule, told on the index page as `RULE`: a figure is compared with the median
 it. It has regressed where it is worse by more than the tolerance, which is the largest of `SHARE` of that
 median, three times the usual scatter of those runs (their median absolute deviation, scaled to a standard
 deviation), `LEAST_SHARE` of the target (a clock that is off by 10 instead of 1 microseconds, where 50 ms are
-allowed, has not become worse) and the resolution of the measurement. With fewer than `LEAST` runs before it nothing is said.
-What is worse follows from the target's relation: `<` more, `>` less, `=` farther from the target.
+allowed, has not become worse) and the resolution of the measurement. With fewer than `LEAST` runs before it
+nothing is said. What is worse follows from the target's relation: `<` more, `>` less, `=` farther from the target.
 
 Only like is compared with like: a series has one site, one kind of run, one scenario, one name, unit and
 relation, and figures judged against a relaxed target stand apart from those that were not.
@@ -31,10 +31,11 @@ SCATTER = 3 * 1.4826
 RULE = (
     f"A figure has regressed where it is worse than the median of the up to {WINDOW} runs before it by more "
     f"than the tolerance: the largest of {SHARE:.0%} of that median, three times the usual scatter of "
-    f"those runs, {LEAST_SHARE:.0%} of its target, and its resolution. Fewer than {LEAST} runs before it: nothing "
-    "is said. Worse is more for a target <, less for a target >, farther from it for a target =. Only runs of one site and one kind "
-    "are compared, relaxed targets apart from others; of several figures of one name in one run the worst "
-    "counts, and figures of a scenario that ended unknown are drawn but not compared."
+    f"those runs, {LEAST_SHARE:.0%} of its target, and its resolution. Fewer than {LEAST} runs before it: "
+    "nothing is said. Worse is more for a target <, less for a target >, farther from it for a target =. "
+    "Only runs of one site and one kind are compared, relaxed targets apart from others; of several figures "
+    "of one name in one run the worst counts, and figures of a scenario that ended unknown are drawn but not "
+    "compared."
 )
 Trend = Literal["worse", "better", "steady", "too few", "not compared"]
 _COUNT = re.compile(r",? of [\d\s.,]+$")
