@@ -5,7 +5,8 @@ it. It has regressed where it is worse by more than the tolerance, which is the 
 median, three times the usual scatter of those runs (their median absolute deviation, scaled to a standard
 deviation), `LEAST_SHARE` of the target (a clock that is off by 10 instead of 1 microseconds, where 50 ms are
 allowed, has not become worse) and the resolution of the measurement. With fewer than `LEAST` runs before it
-nothing is said. What is worse follows from the target's relation: `<` more, `>` less, `=` farther from the target.
+nothing is said. What is worse follows from the target's relation: `<` more, `>` less, `=` farther from the
+target.
 
 Only like is compared with like: a series has one site, one kind of run, one scenario, one name, unit and
 relation, and figures judged against a relaxed target stand apart from those that were not.
