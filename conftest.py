@@ -23,7 +23,7 @@ from cluster.site import Site, load
 from reports import plugin as reporting
 from reports.redaction import Redactor
 from steps import modes
-from steps.phases import Phases
+from steps.phases import PHASES, Phases
 
 pytest_plugins = [
     "reports.plugin",
@@ -184,13 +184,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not runs_features(config):
         return
     option = config.option
+    # A trial writes and removes something of its own: who only looks does not even do that.
+    left_out = {"trial"} if option.provision == "never" else set()
     if not option.chaos:
         # A flood of traffic can cost a cluster its quorum: what loads a network is left out too.
-        left_out: tuple[str, ...] = ("drill", "night", "rollback", "load")
+        left_out |= {"drill", "night", "rollback", "load"}
     elif option.chaos_minutes is not None or option.chaos_replay is not None:
-        left_out = ("drill",)  # the night draws from the same faults
+        left_out.add("drill")  # the night draws from the same faults
     else:
-        left_out = ("night",)
+        left_out.add("night")
     broken = [item for item in items if any(item.get_closest_marker(tag) for tag in left_out)]
     if broken:
         config.hook.pytest_deselected(items=broken)
@@ -216,12 +218,17 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         phases.heal_what_is_left()
     except RackproofError as error:
         raise pytest.UsageError(str(error)) from None
+    asked = {
+        number for number in PHASES if any(i.get_closest_marker(f"phase{number}") for i in session.items)
+    }
+    phases.look_ahead(asked)
     return None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     phases = config.stash.get(phases_key, None)
     if phases is not None:
+        phases.ahead.close()
         phases.cluster.close()
 
 

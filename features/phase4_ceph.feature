@@ -58,9 +58,11 @@ Feature: Storage: Ceph keeps every block on three nodes
     Then Ceph asks daemons, services and clients for keys and takes no insecure reclaim
     And a client without a key, with a wrong key, or that offers no authentication is refused on each node
 
+  @trial
   Scenario: An image can be made, written, read and removed
     Then in each ordered pool for images a node writes an image, another node reads the same and it is removed
 
+  @trial
   Scenario: The file system shows every node the same
     Given the ordered file system is mounted on two nodes, chosen by the seed
     Then what one node writes there the other reads, and what is removed is gone for both

@@ -55,20 +55,21 @@ def converge(
     progress: Progress,
     wipe: frozenset[str] = frozenset(),
     deadline_s: float = DEADLINE_S,
+    seen: Obs | None = None,
 ) -> Obs:
     """Makes the phase true and returns the observation that shows it.
 
     mode `plan` reports each change to `record` and touches nothing; `never` raises NotConvergedError with
     the difference; `missing` applies what is missing, action by action in the order of first appearance,
     and looks again. Each change is recorded before it is applied, so that a killed run leaves what it
-    began.
+    began. `seen` is an observation that was just taken, and takes the place of the first.
 
     Raises RefusedError (data would be lost that `wipe` does not name; nothing was changed),
     NotConvergedError (still different, or no action closes it), DeadlineError (`deadline_s` passed), and
     what the actions raise.
     """
     began = time.monotonic()
-    observation = phase.observe(cluster)
+    observation = phase.observe(cluster) if seen is None else seen
     changes = phase.missing(cluster.site, observation)
     if mode == "plan":
         for change in changes:

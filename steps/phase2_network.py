@@ -80,8 +80,8 @@ def _host_address(site: Site, phases: Phases) -> None:
 
 
 @then("the configuration in force is the configuration on file")
-def _in_force(cluster: Cluster) -> None:
-    all_hold(f"{name}: {line}" for name, lines in probes.in_force(cluster).items() for line in lines)
+def _in_force(phases: Phases) -> None:
+    all_hold(f"{name}: {line}" for name, lines in phases.ask("in force").items() for line in lines)
 
 
 @then("each node's guest bridge carries exactly the guest networks, all tagged")
@@ -118,9 +118,10 @@ def _no_host_vlan(site: Site, phases: Phases) -> None:
 
 
 @pytest.fixture(scope="session")
-def mesh(cluster: Cluster) -> probes.Mesh:
+def mesh(phases: Phases) -> probes.Mesh:
     """Full-size pings between all nodes and the search for doubled addresses, taken once."""
-    return probes.mesh(cluster)
+    found: probes.Mesh = phases.ask("full size")
+    return found
 
 
 @then("packets of full size pass between every pair of nodes over the host network without being fragmented")
@@ -153,10 +154,11 @@ def _resolves(site: Site, phases: Phases) -> None:
 
 
 @pytest.fixture(scope="session")
-def isolation_probes(phases: Phases, cluster: Cluster) -> Isolation:
+def isolation_probes(phases: Phases) -> Isolation:
     """What guests in every network reach, tried once from two nodes for all networks together."""
     phases.require(2)
-    return isolation.probe(cluster)
+    found: Isolation = phases.ask("isolation")
+    return found
 
 
 @given(parsers.parse("a probe with an address on {network} on two nodes"))

@@ -16,12 +16,13 @@ from provisioners.ceph.order import image_pools, ordered
 from provisioners.ceph.state import State
 from reports.evidence import Run
 from steps.modes import Mode
+from steps.phases import Phases
 from steps.verdict import NotAsOrderedError, all_hold
 
 
 @then("a client without a key, with a wrong key, or that offers no authentication is refused on each node")
-def _strangers(cluster: Cluster, storage_state: State, evidence: Run) -> None:
-    attempts = trials.strangers(cluster)
+def _strangers(phases: Phases, storage_state: State, evidence: Run) -> None:
+    attempts: list[trials.Attempt] = phases.ask("strangers")
     if not attempts:
         raise NotAsOrderedError(f"nobody tried to get into {storage_state.fsid}")
     evidence.note("; ".join(f"{a.node}, {a.how}: {a.said}" for a in attempts[:4]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from cluster.cluster import Cluster
 from cluster.contradictions import contradictions
 from cluster.errors import BlockedError, RackproofError, RefusedError
 from provisioners import base_install, ceph, membership, network, preflight
+from provisioners.ceph import trials
 from provisioners.change import Change, Phase
 from provisioners.converge import DifferenceError, converge, plan, rollback
+from provisioners.network import isolation, probes
 from reports.evidence import Run
 from reports.terminal import say
+from steps.ahead import Ahead
 from steps.modes import Mode
 
 PHASES: Mapping[int, Phase[Any]] = {
@@ -25,6 +29,26 @@ PHASES: Mapping[int, Phase[Any]] = {
     3: membership.PHASE,
     4: ceph.PHASE,
 }
+
+
+@dataclass(frozen=True)
+class Look:
+    """A question that one scenario of a phase asks beside the phase's observation. `after`: what it would
+    disturb, and therefore waits for.
+    """
+
+    phase: int
+    call: Callable[[Cluster], Any]
+    after: tuple[str, ...] = ()
+
+
+LOOKS: Mapping[str, Look] = {
+    "in force": Look(2, probes.in_force),
+    "isolation": Look(2, isolation.probe, after=("phase 2", "in force")),  # it puts ports on the bridge
+    "full size": Look(2, probes.mesh),
+    "strangers": Look(4, trials.strangers),
+}
+"""By name; none of them measures a time that the others would spoil."""
 
 
 @dataclass
@@ -40,6 +64,7 @@ class Phases:
     run: Run
     seen: dict[int, Any] = field(default_factory=dict)
     fallen: dict[int, RackproofError] = field(default_factory=dict)
+    ahead: Ahead = field(default_factory=Ahead)
 
     def phase(self, number: int) -> Phase[Any]:
         """Phase `number`; the base installation by USB stick where this run wants it so."""
@@ -55,13 +80,15 @@ class Phases:
         if number not in self.seen:
             try:
                 self._guard_order()
+                phase = self.phase(number)
                 self.seen[number] = converge(
-                    self.phase(number),
+                    phase,
                     self.cluster,
                     self.mode.provision,
                     record=self._record,
                     progress=say,
                     wipe=self.mode.wipe,
+                    seen=self.ahead.take(f"phase {number}", lambda: phase.observe(self.cluster)),
                 )
             except DifferenceError as difference:
                 if not difference.whole:
@@ -78,6 +105,24 @@ class Phases:
         """What phase `number` orders and is not true, each as a sentence."""
         changes = self.phase(number).missing(self.cluster.site, self.require(number))
         return [f"{change.node}: {change.summary}" for change in changes]
+
+    def look_ahead(self, numbers: Collection[int]) -> None:
+        """Begins what scenarios of these phases will ask for, where this run only looks."""
+        if self.mode.provision != "never" or not numbers:
+            return
+        cluster = self.cluster
+        # Made before threads ask for them: two threads must not make two of one.
+        _ = cluster.nodes, cluster.bmcs, cluster.switches, cluster.ceph, cluster.site.pve and cluster.pve
+        for number in range(max(numbers) + 1):
+            phase = self.phase(number)
+            self.ahead.begin(f"phase {number}", partial(phase.observe, cluster))
+        for name, look in LOOKS.items():
+            if look.phase in numbers:
+                self.ahead.begin(name, partial(look.call, cluster), look.after)
+
+    def ask(self, name: str) -> Any:
+        """The answer to one of `LOOKS`, begun ahead or asked now."""
+        return self.ahead.take(name, lambda: LOOKS[name].call(self.cluster))
 
     def look(self, number: int) -> Any:
         """A fresh observation of phase `number`; nothing is changed."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cluster.site import Site
     from cluster.site_models import NodeSpec
 
-PINGS = 100
+PINGS = 50
 INTERVAL_S = 0.02
 GATHER_S = 180.0
 CLOCK_RESOLUTION_S = 0.001  # a round trip to the time server, halved, on a network of one switch

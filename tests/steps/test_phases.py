@@ -83,7 +83,9 @@ class Session:
 
     def phases(self, provision: Provision = "missing", site: Site | None = None) -> Phases:
         cluster: Any = SimpleNamespace(
-            site=site or self.site, secrets=SimpleNamespace(values=lambda: {"canary!"})
+            site=site or self.site,
+            secrets=SimpleNamespace(values=lambda: {"canary!"}),
+            **dict.fromkeys(("nodes", "bmcs", "switches", "ceph", "pve")),
         )
         return Phases(cluster, replace(MODE, provision=provision), self.run)
 
@@ -143,6 +145,32 @@ def test_only_looking_leaves_a_difference_to_its_own_scenarios_where_all_was_see
     assert them.require(1) == {"node1", "node2"}
     assert them.undone(1) == ["node2: give node2 a 1", "node1: give node1 a 1"]
     assert session.touched == []
+
+
+@pytest.mark.parametrize(("provision", "observed"), [("never", [1, 1, 0]), ("missing", [0, 0, 0])])
+def test_who_only_looks_begins_all_he_will_ask_for(
+    session: Session, provision: Provision, observed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    looks = {"its ports": phases.Look(1, lambda cluster: asked.append(1), after=("phase 1",))}
+    monkeypatch.setattr(
+        phases, "LOOKS", {**looks, "its load": phases.Look(2, lambda cluster: asked.append(2))}
+    )
+    for step in session.steps.values():
+        step.open.clear()
+    them = session.phases(provision)
+    them.look_ahead({1})
+    them.ahead.close()
+    assert [step.log.count("observe") for step in session.steps.values()] == observed
+    assert asked == ([1] if provision == "never" else [])
+
+
+def test_what_was_seen_ahead_is_what_is_judged(session: Session) -> None:
+    them = session.phases("never")
+    them.look_ahead({1})
+    assert them.require(1) == {"node1", "node2"}
+    assert them.undone(1) and session.steps[1].log == ["observe"]
+    them.ahead.close()
 
 
 def test_looking_again_is_a_fresh_observation(session: Session) -> None:
