@@ -131,11 +131,16 @@ class Guard:
         begun = time.monotonic()
         steady: float | None = None
         told = begun - TELL_S
+        asked = lasting
         while True:
-            found = self._problems(cluster, fault, lasting)
+            lacking_by = {check: self._problems(cluster, fault, [check]) for check in asked}
+            found = [text for texts in lacking_by.values() for text in texts]
             now = time.monotonic()
-            if found:
-                steady = None
+            if found:  # what was well is asked again when the rest is: each look costs the nodes that recover
+                steady, asked = None, [check for check, texts in lacking_by.items() if texts]
+            elif asked != lasting:
+                asked = lasting
+                continue
             elif steady is None:
                 steady = now
             if steady is not None and now - steady >= self.settle_s:

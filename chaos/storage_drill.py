@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, cast
@@ -94,9 +95,10 @@ class StorageDrill:
         if fault.effect == "slow":
             self.commit_ms = self.commits()
         self.ledger = Ledger(self.cluster, spared[0], ordered_targets(self.cluster.site), say=self.say)
-        self.ledger.start()
-        self.watch = CephWatch(self.cluster, avoid=fault.nodes)
-        self.watch.start()
+        self.watch = CephWatch(self.cluster, avoid=(*fault.nodes, *spared[: len(spared) - 1]))
+        with ThreadPoolExecutor(max_workers=2) as pool:  # each takes a node half a minute to begin
+            for begun in [pool.submit(self.ledger.start), pool.submit(self.watch.start)]:
+                begun.result()
         time.sleep(CALM_S)
         self._await_calm()
         self.window = self.engine.begin(fault)

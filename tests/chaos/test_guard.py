@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,26 @@ def test_redundancy_must_stay_for_a_while(world: FakeCluster) -> None:
     sleeps: list[float] = []
     Guard(settle_s=0.2, sleep=sleeps.append).await_restored(world, FAULT, before, lambda _: None)
     assert sleeps
+
+
+def test_only_what_was_lacking_is_asked_again_until_it_is_well_then_all(world: FakeCluster) -> None:
+    asked: list[str] = []
+
+    class Says:
+        before_only = False
+
+        def __init__(self, name: str, *answers: list[str]) -> None:
+            self.name = name
+            self.answers = list(answers)
+
+        def problems(self, cluster: Any, fault: Any) -> list[str]:
+            asked.append(self.name)
+            return self.answers.pop(0) if self.answers else []
+
+    checks = (Says("ceph", ["degraded"], ["degraded"]), Says("links", [], ["a link flaps"]))
+    guard = Guard(checks, settle_s=0, sleep=lambda _: None)
+    guard.await_restored(world, FAULT, {}, lambda _: None)
+    assert asked == ["ceph", "links", "ceph", "ceph", "ceph", "links", "links", "ceph", "links"]
 
 
 def test_a_kernel_without_netem_is_not_applicable(world: FakeCluster) -> None:
