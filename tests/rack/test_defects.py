@@ -1,13 +1,14 @@
 """Each defect of the catalogue, put into a converged rack: caught by the scenario it names and no other.
 
 Needs a rack on which `pytest features/ --no-chaos` has passed. Every defect costs one look-only pass over all
-features (`--provision never --no-chaos`); those of the cluster and the storage a second one, in which what is
+features, or those that RACKPROOF_FEATURES names (`--provision never --no-chaos`); those of the cluster and the storage a second one, in which what is
 missing may be provisioned: it mends them, or says why it must not. Tables are printed at the end (`-s`).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,7 +22,8 @@ from lab import defects
 from lab.defects import membership, storage
 
 ROOT = Path(__file__).resolve().parents[2]
-LOOK = ("features/", "--provision", "never", "--no-chaos", "-q")
+FEATURES = os.environ.get("RACKPROOF_FEATURES", "features/").split()
+LOOK = (*FEATURES, "--provision", "never", "--no-chaos", "-q")
 LOOK_S = 600
 NOT_LOOKED_AT = {
     "boot-leg-missing": "needs a server that starts anew without the leg; the boot drill shows it",
