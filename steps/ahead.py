@@ -38,6 +38,10 @@ class Ahead:
         begun: Future[T] | None = self._begun.pop(name, None)
         return look() if begun is None else begun.result()
 
+    def quiet(self) -> None:
+        """Waits until nothing is under way any more: before a time is measured that the others would spoil."""
+        wait(self._begun.values())
+
     def close(self) -> None:
         """Waits for what is under way, so that each look removes what it set up; what waits is dropped."""
         if self._pool is not None:

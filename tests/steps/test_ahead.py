@@ -45,6 +45,26 @@ def test_what_would_disturb_waits_for_the_end_of_what_it_disturbs_even_if_that_f
     ahead.close()
 
 
+def test_who_measures_waits_until_nothing_is_under_way() -> None:
+    begun, free, order = threading.Event(), threading.Event(), list[str]()
+
+    def look() -> str:
+        begun.set()
+        assert free.wait(LONG_S)
+        order.append("ended")
+        return "seen"
+
+    ahead = Ahead()
+    ahead.begin("strangers", look)
+    assert begun.wait(LONG_S)
+    threading.Timer(0.1, free.set).start()
+    ahead.quiet()
+    order.append("measured")
+    assert order == ["ended", "measured"]
+    assert ahead.take("strangers", lambda: "asked anew") == "seen"
+    ahead.close()
+
+
 def test_closing_waits_for_what_is_under_way() -> None:
     begun, free, cleaned = threading.Event(), threading.Event(), list[str]()
 
