@@ -158,6 +158,16 @@ class Bmc:
             raise RedfishError(f"{self.where} does not tell its power state")
         return state
 
+    def resets(self) -> tuple[str, ...]:
+        """The resets that it offers; empty where it does not tell."""
+        return tuple(self._allowed(self._reset(self._system()), "ResetType"))
+
+    def _reset(self, system: Mapping[str, Any]) -> Mapping[str, Any]:
+        action: Mapping[str, Any] = (system.get("Actions") or {}).get("#ComputerSystem.Reset") or {}
+        if "target" not in action:
+            raise RedfishError(f"{self.where} offers no reset of its system")
+        return action
+
     def power(self, reset_type: str) -> None:
         """Send one reset, of a type that the BMC allows; nothing is sent where its end is already so.
 
@@ -167,9 +177,7 @@ class Bmc:
         wanted = _WANTED.get(reset_type)
         if wanted is not None and system.get("PowerState") == wanted:
             return
-        action = (system.get("Actions") or {}).get("#ComputerSystem.Reset") or {}
-        if "target" not in action:
-            raise RedfishError(f"{self.where} offers no reset of its system")
+        action = self._reset(system)
         allowed = self._allowed(action, "ResetType")
         if allowed and reset_type not in allowed:
             raise RedfishError(
@@ -202,6 +210,12 @@ class Bmc:
                     f" but after {waited:.0f} s it is: {last}"
                 )
             time.sleep(min(_POLL_S, deadline - waited))
+
+    def lockout(self) -> int:
+        """After how many wrong passwords it locks an account; 0: never, or it does not tell."""
+        link = (self._client.root().get("AccountService") or {}).get("@odata.id")
+        service = self._client.find(link) if link else None
+        return int((service or {}).get("AccountLockoutThreshold") or 0)
 
     # -- boot device and virtual CD
 

@@ -9,6 +9,8 @@ Formats: proxmox.md j. (UPID, task status, error shapes).
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import tempfile
 import threading
 import time
@@ -104,6 +106,9 @@ class Pve:
             return self._once(method, path, values)
         except _StaleError:
             self.forget()
+        for value in values.values():
+            if isinstance(value, io.IOBase):
+                value.seek(0)
         try:
             return self._once(method, path, values)
         except _StaleError as error:
@@ -122,6 +127,21 @@ class Pve:
         Raises PveError with its exit status and its last lines, DeadlineError after `deadline_s` seconds.
         """
         self.wait(str(self.call(method, path, **params)), deadline_s, progress)
+
+    def upload(
+        self, storage: str, content: str, file: Path, deadline_s: float, progress: Progress | None = None
+    ) -> None:
+        """Puts a file into a storage under its own name; the node compares its SHA-256.
+
+        `content`: `iso`, `vztmpl` or `import`. Raises as `task`.
+        """
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            stream.seek(0)
+            values = {"content": content, "checksum": digest, "checksum-algorithm": "sha256"}
+            path = f"nodes/{self.name}/storage/{storage}/upload"
+            upid = self.call("post", path, **values, filename=stream)
+        self.wait(str(upid), deadline_s, progress)
 
     def wait(self, upid: str, deadline_s: float, progress: Progress | None = None) -> None:
         """Waits for a task that runs. An API that restarts is waited for as well. Raises as `task`."""
@@ -273,8 +293,12 @@ class _StaleError(RackproofError):
 
 def _shown(values: Mapping[str, Any]) -> str:
     """Parameters as a transcript may show them."""
-    told = {k: "***" if any(word in k.lower() for word in _SECRET) else v for k, v in values.items()}
+    told = {k: "***" if any(word in k.lower() for word in _SECRET) else _told(v) for k, v in values.items()}
     return f" {told}" if told else ""
+
+
+def _told(value: Any) -> Any:
+    return Path(str(getattr(value, "name", ""))).name if isinstance(value, io.IOBase) else value
 
 
 def _short(error: Exception) -> str:

@@ -42,6 +42,7 @@ from cluster.site_services import (
     Ceph,
     Corosync,
     Gpu,
+    Guest,
     Ha,
     Isolation,
     Monitoring,
@@ -95,6 +96,7 @@ class Site(Model):
     benchmark: Benchmark | None = Field(None, description="how the storage is measured")
     corosync: Corosync | None = Field(None, description="membership layer")
     ha: Ha | None = Field(None, description="high availability")
+    guests: tuple[Guest, ...] = Field((), alias="guest", description="golden guests, one [[guest]] each")
     backup: Backup | None = Field(None, description="backup")
     monitoring: Monitoring | None = Field(None, description="metrics, alerts, logs")
     weka: Weka | None = Field(None, description="outside file system")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from cluster.site_address_checks import addresses, duplicates, host_address
 from cluster.site_errors import Problem
+from cluster.site_guest_checks import guests, high_availability
 from cluster.site_types import topic_region
 from cluster.targets import TARGETS
 from cluster.units import UnitError
 
 if TYPE_CHECKING:
     from cluster.site import Site
-    from cluster.site_models import Network
 
 Check = Callable[["Site"], Iterator[Problem]]
 
@@ -31,7 +31,7 @@ def _networks(site: Site) -> Iterator[Problem]:
         if network.role in ("guest", "host") and network.id is None:
             yield Problem(f"{key}.id", None, f"missing; expected a VLAN id for a {network.role} network")
         if network.gateway is not None:
-            yield from _host_address(f"{key}.gateway", network.gateway, name, network)
+            yield from host_address(f"{key}.gateway", network.gateway, name, network)
     for role, most in (("host", "exactly one"), ("ring", "at most one"), ("oob", "at most one")):
         names = [name for name, network in site.networks.items() if network.role == role]
         if len(names) > 1 or (role == "host" and not names):
@@ -50,100 +50,6 @@ def _networks(site: Site) -> Iterator[Problem]:
                 str(second.id),
                 f"expected a VLAN id of its own; networks.{one} ({first.role}) has it",
             )
-
-
-def _host_address(key: str, address: IPv4Address, name: str, network: Network) -> Iterator[Problem]:
-    subnet: IPv4Network = network.subnet
-    if address not in subnet:
-        yield Problem(key, repr(str(address)), f"expected an address in networks.{name} ({subnet})")
-    elif subnet.prefixlen < 31 and address in (subnet.network_address, subnet.broadcast_address):
-        yield Problem(
-            key,
-            repr(str(address)),
-            f"expected a host's address in networks.{name} ({subnet}), not its network or broadcast address",
-        )
-
-
-def _named_network(site: Site, role: str) -> tuple[str, Network] | None:
-    """The only network of that role, with its name; None where there are several, which is said elsewhere."""
-    found = [(name, network) for name, network in site.networks.items() if network.role == role]
-    return found[0] if len(found) == 1 else None
-
-
-def _addresses(site: Site) -> Iterator[Problem]:
-    host, ring, oob = (_named_network(site, role) for role in ("host", "ring", "oob"))
-    for node in site.nodes:
-        key = f"node.{node.name}"
-        if host is not None:
-            yield from _host_address(f"{key}.address", node.address, *host)
-        if oob is not None:
-            yield from _host_address(f"{key}.bmc.address", node.bmc.address, *oob)
-        if ring is not None and node.ring is not None:
-            yield from _host_address(f"{key}.ring.address", node.ring.address, *ring)
-        if ring is not None and node.ring is None:
-            yield Problem(
-                f"{key}.ring",
-                None,
-                f"missing; expected mac and address, because networks.{ring[0]} is a ring",
-            )
-        if ring is None and node.ring is not None:
-            yield Problem(f"{key}.ring", None, "expected a network with role = 'ring', found none")
-    if oob is not None:
-        for switch in site.switches:
-            yield from _host_address(f"switch.{switch.name}.address", switch.address, *oob)
-
-
-def _twice(what: str, entries: Iterator[tuple[str, str]]) -> Iterator[Problem]:
-    seen: dict[str, str] = {}
-    for key, value in entries:
-        if value in seen:
-            yield Problem(key, repr(value), f"expected {what} of its own; {seen[value]} has it")
-        seen.setdefault(value, key)
-
-
-Entries = Iterator[tuple[str, str]]
-
-
-def _all_addresses(site: Site) -> Entries:
-    for name, network in site.networks.items():
-        if network.gateway is not None:
-            yield f"networks.{name}.gateway", str(network.gateway)
-    for switch in site.switches:
-        yield f"switch.{switch.name}.address", str(switch.address)
-    for node in site.nodes:
-        yield f"node.{node.name}.address", str(node.address)
-        yield f"node.{node.name}.bmc.address", str(node.bmc.address)
-        if node.ring is not None:
-            yield f"node.{node.name}.ring.address", str(node.ring.address)
-
-
-def _all_macs(site: Site) -> Entries:
-    for node in site.nodes:
-        yield from ((f"node.{node.name}.links[{i}].mac", link.mac) for i, link in enumerate(node.links))
-        if node.ring is not None:
-            yield f"node.{node.name}.ring.mac", node.ring.mac
-
-
-def _all_drives(site: Site) -> Entries:
-    for node in site.nodes:
-        for kind, drives in (("boot_drives", node.boot_drives), ("data_drives", node.data_drives)):
-            yield from ((f"node.{node.name}.{kind}[{i}]", serial) for i, serial in enumerate(drives))
-
-
-def _all_ports(site: Site) -> Entries:
-    for node in site.nodes:
-        for i, link in enumerate(node.links):
-            yield f"node.{node.name}.links[{i}].port", f"{link.switch} {link.port}"
-
-
-def _duplicates(site: Site) -> Iterator[Problem]:
-    yield from _twice("a name", ((f"node[{i}].name", node.name) for i, node in enumerate(site.nodes)))
-    yield from _twice("a name", ((f"switch[{i}].name", each.name) for i, each in enumerate(site.switches)))
-    yield from _twice("a serial number", ((f"node.{node.name}.serial", node.serial) for node in site.nodes))
-    yield from _twice("an address", _all_addresses(site))
-    yield from _twice("a MAC address", _all_macs(site))
-    yield from _twice("a serial number", _all_drives(site))
-    yield from _twice("a switch port", _all_ports(site))
 
 
 def _nodes(site: Site) -> Iterator[Problem]:
@@ -323,12 +229,14 @@ def _nightly(site: Site) -> Iterator[Problem]:
 CHECKS: tuple[Check, ...] = (
     _networks,
     _nodes,
-    _addresses,
-    _duplicates,
+    addresses,
+    duplicates,
     _bond,
     _targets,
     _benchmark,
     _references,
     _shares,
+    high_availability,
+    guests,
     _nightly,
 )

@@ -83,7 +83,7 @@ def dotted(location: Location, data: Mapping[str, Any]) -> str:
         except (KeyError, IndexError, TypeError):
             here = None
         if isinstance(part, int):
-            name = here.get("name") if isinstance(here, dict) and key in ("node", "switch") else None
+            name = here.get("name") if isinstance(here, dict) and key in ("node", "switch", "guest") else None
             key += f".{name}" if isinstance(name, str) and name.isprintable() else f"[{part}]"
         else:
             key += f".{part}" if key else part

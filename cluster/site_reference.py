@@ -22,6 +22,7 @@ _KINDS = {
     site_types.Seconds: "time",
     site_types.Address: "IPv4 address",
     site_types.Subnet: "IPv4 subnet",
+    site_types.InterfaceAddress: "IPv4 address with prefix length",
     site_types.SitePath: "path",
     site_types.SsmReference: "`ssm:` reference",
     site_types.Mac: "MAC address",

@@ -11,9 +11,12 @@ from cluster.site_types import (
     Bucket,
     HttpsUrl,
     Integer,
+    InterfaceAddress,
+    Label,
     Line,
     MailAddress,
     Model,
+    ModuleName,
     Number,
     Rate,
     Receiver,
@@ -139,10 +142,73 @@ class Ha(Model):
         "ForceOff", description="Redfish action where a node is powered off on purpose"
     )
     watchdog: Seconds = Field(60.0, description="time after which a node without quorum resets itself")
+    watchdog_module: ModuleName = Field(
+        "softdog",
+        description='kernel module of the watchdog, such as "ipmi_watchdog"; softdog dies with the kernel',
+    )
+    power_cycle: Boolean = Field(
+        False, description="a service on every node powers a lost node off and on by Redfish, once it is dead"
+    )
+    power_cycle_after: Seconds = Field(
+        75.0,
+        description="time a node must have been gone before that; longer than the watchdog takes to bite",
+    )
+    shutdown_policy: Literal["conditional", "freeze", "failover", "migrate"] = Field(
+        "conditional", description="what becomes of the guests of a node that is shut down on purpose"
+    )
     recovery: Seconds = Field(description="time in which a guest must run again after its node is lost")
     groups: Boolean = Field(
         False, description="HA groups as of Proxmox VE 8; 9 has node affinity rules instead"
     )
+
+
+class GuestHa(Model):
+    """How the HA manager treats a guest. Left out: it is no HA resource."""
+
+    state: Literal["started", "stopped", "disabled", "ignored"] = Field(
+        "started", description="state that the HA manager keeps it in"
+    )
+    max_restart: Count = Field(1, description="starts tried on a node after the first one failed")
+    max_relocate: Count = Field(1, description="further nodes tried after that")
+    failback: Boolean = Field(True, description="moves back when a node comes back that it prefers")
+    nodes: dict[str, Count] = Field({}, description="nodes it prefers, the highest number most; none: any")
+    strict: Boolean = Field(False, description="runs on those nodes alone, and stops where none is left")
+
+
+class Guest(Model):
+    """A golden guest, by which it is shown that guests come back and never run twice."""
+
+    name: Label = Field(description="host name")
+    kind: Literal["container", "vm"] = Field(description="container (LXC) or virtual machine (QEMU)")
+    vmid: Annotated[Integer, Field(ge=100, le=999_999_999)] = Field(
+        description="number of the guest in the cluster, 100 or more"
+    )
+    network: Line = Field(description="name of the guest network that it is in")
+    address: InterfaceAddress = Field(description="its address there, with the prefix length")
+    storage: Line = Field(description="name of the pool for images that its disk lies in")
+    memory: Size = Field(description="memory, whole MiB")
+    cores: Positive = Field(1, description="processors")
+    disk: Size = Field(2**30, description="size of its disk, whole GiB")
+    unprivileged: Boolean = Field(True, description="a container's root is nobody on its node")
+    kernel: SitePath | None = Field(
+        None, description="kernel of a virtual machine (bzImage, drivers built in); left out: that of a node"
+    )
+    ha: GuestHa | None = Field(None, description="how the HA manager treats it; left out: not at all")
+
+    @property
+    def sid(self) -> str:
+        """Its name as an HA resource: `ct:9001`, `vm:9002`."""
+        return f"{'ct' if self.kind == 'container' else 'vm'}:{self.vmid}"
+
+    @property
+    def path(self) -> str:
+        """Where the API of Proxmox VE has it on a node: `lxc/9001`, `qemu/9002`."""
+        return f"{'lxc' if self.kind == 'container' else 'qemu'}/{self.vmid}"
+
+    @property
+    def beat(self) -> str:
+        """URL at which it tells its heartbeat."""
+        return f"http://{self.address.ip}:8080/beat"
 
 
 class Backup(Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 import re
 import zoneinfo
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _MAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(.{1,253})")
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?")
+_MODULE = re.compile(r"[A-Za-z0-9_]{1,55}")
 _SHARE = re.compile(r"([0-9]+)/([1-9][0-9]*)")
 
 
@@ -73,6 +74,17 @@ def _subnet(value: object) -> IPv4Network:
     except ValueError:
         network = IPv4Network(text, strict=False)
         raise ValueError(f'{expected}; {address} is a host in it, the subnet is "{network}"') from None
+
+
+def _interface(value: object) -> IPv4Interface:
+    expected = 'expected an IPv4 address with its prefix length such as "10.1.0.201/24"'
+    text = _text(value, expected.removeprefix("expected "))
+    if "/" not in text:
+        raise ValueError(expected)
+    try:
+        return IPv4Interface(text)
+    except ValueError:  # AddressValueError and NetmaskValueError are among them
+        raise ValueError(expected) from None
 
 
 def _domain(value: object) -> str:
@@ -215,6 +227,7 @@ Rate = Annotated[float, BeforeValidator(parse_rate)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 Address = Annotated[IPv4Address, BeforeValidator(_address)]
 Subnet = Annotated[IPv4Network, BeforeValidator(_subnet)]
+InterfaceAddress = Annotated[IPv4Interface, BeforeValidator(_interface)]
 Line = Annotated[str, BeforeValidator(_line)]
 Domain = Annotated[str, BeforeValidator(_domain)]
 TimeServer = Annotated[str, BeforeValidator(_time_server)]
@@ -237,6 +250,9 @@ Interface = Annotated[
     _matching(
         _INTERFACE, 'an interface name of up to 10 letters and digits such as "bond0" (VLAN ids are appended)'
     ),
+]
+ModuleName = Annotated[
+    str, _matching(_MODULE, 'a kernel module as lsmod names it, such as "ipmi_watchdog" (no hyphen)')
 ]
 SsmPath = Annotated[str, _matching(_SSM_NAME, 'a path of parameters such as "/pve1"')]
 Region = Annotated[str, _matching(_REGION, 'an AWS region such as "us-west-2"')]

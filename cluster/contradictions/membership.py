@@ -141,7 +141,20 @@ def fencing(site: Site) -> Iterator[Found]:
             f"a lost node is fenced by {site.ha.fencing}",
             "Proxmox VE fences by the node's own watchdog and calls no BMC; files that say otherwise are"
             " read by nothing",
-            'fencing = "watchdog"; Redfish is for operators and drills',
+            'fencing = "watchdog", and power_cycle = true for a Redfish power cycle once the node is dead',
+        )
+
+
+@rule("PF-HA-SOFTDOG")
+def softdog(site: Site) -> Iterator[Found]:
+    """A watchdog that dies with the kernel that it is to reset."""
+    if site.ha is not None and site.ha.watchdog_module == "softdog":
+        yield Found(
+            "warning",
+            "ha.watchdog_module",
+            "a node that hangs is reset by softdog",
+            "softdog is a timer of the kernel that hangs: when that stands still, nothing resets the node",
+            'the watchdog of the board or the BMC, such as "ipmi_watchdog"',
         )
 
 

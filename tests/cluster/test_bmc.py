@@ -186,6 +186,25 @@ def test_power_is_sent_once_and_only_where_it_changes_something(connect: Callabl
     assert fake.sent("POST") == [(f"{V1}/Systems/1/Actions/ComputerSystem.Reset", {"ResetType": "On"})]
 
 
+@pytest.mark.parametrize("action_info", [True, False])
+def test_the_resets_that_it_offers(connect: Callable[..., Opened], action_info: bool) -> None:
+    fake, bmc = connect(action_info=action_info)
+    assert {"On", "ForceOff"} <= set(bmc.resets())
+    assert fake.sent("POST") == []
+
+
+@pytest.mark.parametrize(("told", "tries"), [({"AccountLockoutThreshold": 3}, 3), ({}, 0), (None, 0)])
+def test_after_how_many_wrong_passwords_it_locks_an_account(
+    connect: Callable[..., Opened], told: dict[str, int] | None, tries: int
+) -> None:
+    fake, bmc = connect()
+    assert bmc.lockout() == 0, "it names no service of accounts"
+    fake.tree[V1]["AccountService"] = {"@odata.id": f"{V1}/AccountService"}
+    if told is not None:
+        fake.tree[f"{V1}/AccountService"] = told
+    assert bmc.lockout() == tries
+
+
 def test_a_race_to_the_same_end_is_no_error(
     connect: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch
 ) -> None:

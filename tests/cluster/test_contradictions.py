@@ -171,6 +171,7 @@ CASES: list[tuple[str, Path, dict[str, Any], str, str]] = [
     ("PF-HA-RTO", PVE1, {}, "warning", "181 s"),
     ("PF-HA-RTO", PVE1, {"ha.recovery": "1 minute"}, "error", "123 s"),
     ("PF-HA-GROUPS", PVE1, {"ha.groups": True}, "warning", "affinity"),
+    ("PF-HA-SOFTDOG", PVE1, {"ha.watchdog_module": "softdog"}, "warning", "nothing resets the node"),
     ("PF-CEPH-REL", PVE1, {"ceph.release": "quincy"}, "error", "squid and tentacle"),
     ("PF-CEPH-REL", PVE1, {"ceph.release": "reef"}, "error", "squid or later"),
     ("PF-CEPH-REL", PVE1, {"ceph.release": "reef", "ceph.repository": "manual"}, "warning", "supports"),

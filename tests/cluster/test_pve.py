@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -247,3 +248,47 @@ def test_nobody_there_is_one_sentence(client: Client, server: FakePve) -> None:
     server.__exit__()
     with pytest.raises(UnreachableError, match="no answer from the API to GET /version within 5 s"):
         pve.call("get", "version")
+
+
+def test_a_file_is_put_into_a_storage_with_its_checksum(
+    client: Client, server: FakePve, tmp_path: Path
+) -> None:
+    file = tmp_path / "beat-ct-0123456789ab.tar.gz"
+    file.write_bytes(b"what is in it")
+    server.answers["POST", "nodes/node1/storage/cephfs/upload"] = (200, "OK", UPID)
+    pve = client.open()
+    pve.upload("cephfs", "vztmpl", file, 5)
+    (sent,) = [values for method, path, values in server.log if path.endswith("upload")]
+    assert sent == {
+        "content": "vztmpl",
+        "checksum": hashlib.sha256(b"what is in it").hexdigest(),
+        "checksum-algorithm": "sha256",
+        "filename": file.name,
+        "content of filename": "what is in it",
+    }
+    assert any(f"'filename': '{file.name}'" in command for _, command, _ in client.told)
+    assert not any(str(tmp_path) in command for _, command, _ in client.told)
+
+
+def test_a_file_is_sent_whole_though_the_ticket_had_ended(
+    client: Client, server: FakePve, tmp_path: Path
+) -> None:
+    file = tmp_path / "beat.iso"
+    file.write_bytes(b"what is in it")
+    server.answers["GET", "version"] = (200, "OK", {})
+    server.answers["POST", "nodes/node1/storage/cephfs/upload"] = (200, "OK", UPID)
+    pve = client.open()
+    pve.call("get", "version")
+    server.ticket = "PVE:root@pam:2"
+    pve.upload("cephfs", "iso", file, 5)
+    sent = [values["content of filename"] for _, path, values in server.log if path.endswith("upload")]
+    assert sent == ["what is in it"] * 2
+
+
+def test_an_upload_whose_task_fails_says_so(client: Client, server: FakePve, tmp_path: Path) -> None:
+    file = tmp_path / "beat.iso"
+    file.write_bytes(b"x")
+    server.exit_status = "checksum mismatch"
+    server.answers["POST", "nodes/node1/storage/cephfs/upload"] = (200, "OK", UPID)
+    with pytest.raises(PveError, match="checksum mismatch"):
+        client.open().upload("cephfs", "iso", file, 5)

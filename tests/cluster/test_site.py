@@ -58,6 +58,11 @@ def test_the_ordered_hardware_is_read() -> None:
     assert len(site.nodes) == 3
     assert all((len(node.boot_drives), len(node.data_drives)) == (2, 12) for node in site.nodes)
     assert site.hardware.memory == 2304 * 2**30
+    assert [(guest.sid, guest.path) for guest in site.guests] == [
+        ("ct:9001", "lxc/9001"),
+        ("vm:9002", "qemu/9002"),
+    ]
+    assert site.guests[0].beat == "http://10.31.0.201:8080/beat"
     assert site.bond.mode == "802.3ad"
     assert site.as_ordered().bond.mode == "active-backup"
 
@@ -99,8 +104,9 @@ def test_there_are_thirty_bad_files_or_more_and_each_is_another() -> None:
 def test_a_mistake_gets_one_sentence(
     case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = LAB.read_text(encoding="utf-8")
-    assert case["old"] in text, "the edit of this case no longer fits sites/lab.toml"
+    file = PVE1 if case.get("site") == "pve1" else LAB
+    text = file.read_text(encoding="utf-8")
+    assert case["old"] in text, f"the edit of this case no longer fits {file.name}"
     said = bad(tmp_path, text.replace(case["old"], case["new"], 1), monkeypatch)
     known = {"{file}": "sites/bad.toml", "{last}": str(len(text.splitlines()) + 1)}
     for mark, value in known.items():

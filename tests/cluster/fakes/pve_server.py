@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import json
 import ssl
 import threading
@@ -70,6 +72,20 @@ class FakePve:
         return [path for known, path, _ in self.log if known == method]
 
 
+def _parts(kind: str, body: bytes) -> dict[str, str]:
+    """Fields of a form; a file as its name and, under `content of NAME`, as what it holds."""
+    head = f"Content-Type: {kind}\r\n\r\n".encode()
+    found: dict[str, str] = {}
+    for part in email.message_from_bytes(head + body, policy=email.policy.HTTP).iter_parts():
+        name = str(part.get_param("name", header="content-disposition"))
+        content = part.get_payload(decode=True)
+        text = content.decode() if isinstance(content, bytes) else ""
+        if part.get_filename() is not None:
+            found[f"content of {name}"] = text
+        found[name] = part.get_filename() or text
+    return found
+
+
 class _Handler(BaseHTTPRequestHandler):
     pve: FakePve
     protocol_version = "HTTP/1.1"
@@ -98,8 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         url = urlsplit(self.path)
         path = url.path.removeprefix("/api2/json/")
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-        values = dict(parse_qsl(body or url.query, keep_blank_values=True))
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get_content_type() == "multipart/form-data":
+            values = _parts(self.headers["Content-Type"], body)
+        else:
+            values = dict(parse_qsl(body.decode() or url.query, keep_blank_values=True))
         self.pve.log.append((self.command, path, values))
         if path == "access/ticket":
             self._login(values)
