@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _list() -> int:
     table = Table(title="Faults")
     for heading in ("name", "what", "needs", "blast radius", "heals by", "dead-man's switch"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
     for name, kind in catalogue().items():
         seconds = kind.__dataclass_fields__["deadman_s"].default
         table.add_row(

@@ -27,7 +27,7 @@ from chaos.signals import EndingSignals, shielded
 from chaos.timeline import Record
 from cluster.errors import RackproofError, RefusedError, UnknownError, UnreachableError
 
-ALONE_S = 60.0  # after the switch was due: the time a target may take to answer again
+ALONE_S = 60.0  # after the switch was due: the least time a target may take to answer again
 _POLL_S = 0.5
 HARNESS = "the harness"
 SWITCH = "its dead-man's switch"
@@ -208,9 +208,10 @@ class Engine:
             except RackproofError as error:
                 why = error
         due = (window.armed_s or time.monotonic()) + fault.deadman_s
+        grace = max(ALONE_S, fault.heal_s)
         left = max(0.0, due - time.monotonic())
         self._say(f"waiting for the dead-man's switch of {fault.target}, due in {left:.0f} s")
-        if self._seen_healed(fault, due + ALONE_S):
+        if self._seen_healed(fault, due + grace):
             window.healed_by = SWITCH
             if why is not None:
                 window.trouble.insert(
@@ -220,7 +221,7 @@ class Engine:
         window.trouble.insert(
             0,
             HealError(
-                f"{fault.target} is STILL BROKEN ({fault.kind}) {ALONE_S:g} s after {SWITCH} was due"
+                f"{fault.target} is STILL BROKEN ({fault.kind}) {grace:g} s after {SWITCH} was due"
                 f"{f': {why}' if why else ''}; the journal keeps it: run `python -m chaos heal`"
             ),
         )

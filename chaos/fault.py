@@ -53,6 +53,8 @@ class Fault(ABC):
     """True where the target may be cut off from the harness: then the dead-man's switch is who heals it."""
     alone: ClassVar[bool] = False
     """True where the harness must not heal: the drill shows that the target comes back without help."""
+    resets: ClassVar[bool] = False
+    """True where a node starts anew because of it: whatever watched from that node has ended."""
     inject_s: ClassVar[float] = 20.0
     """Seconds within which the target must be seen broken."""
     heal_s: ClassVar[float] = 30.0
@@ -77,6 +79,13 @@ class Fault(ABC):
     @abstractmethod
     def nodes(self) -> tuple[str, ...]:
         """Nodes that feel it."""
+
+    @property
+    def silenced(self) -> tuple[str, ...]:
+        """Nodes that are no members of the cluster while it is in: the guard keeps a majority of the
+        others.
+        """
+        return ()
 
     @classmethod
     @abstractmethod
@@ -156,8 +165,18 @@ class Fault(ABC):
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class QuorumLoss(Fault):
+    """A fault that may leave no quorum: the guard lets it only where whoever asks says so by `consent`."""
+
+    consent: bool = False
+    """True: the asker knows that nothing is managed and nothing restarted until it is healed."""
+
+
 def catalogue() -> dict[str, type[Fault]]:
-    """All kinds of fault, by the name that the journal and `python -m chaos list` use."""
+    """All kinds of fault, by the name that the journal and `python -m chaos list` use. A class whose name
+    begins with "_" is none: it is a part of others.
+    """
     package = importlib.import_module("chaos.faults")
     for module in pkgutil.iter_modules(package.__path__, "chaos.faults."):
         importlib.import_module(module.name)
@@ -167,7 +186,8 @@ def catalogue() -> dict[str, type[Fault]]:
         each = waiting.pop()
         waiting.extend(each.__subclasses__())
         present = getattr(sys.modules.get(each.__module__), each.__name__, None) is each
-        if present and each.__module__.startswith("chaos.faults.") and not inspect.isabstract(each):
+        ours = each.__module__.startswith("chaos.faults.") and not each.__name__.startswith("_")
+        if present and ours and not inspect.isabstract(each):
             found[each.kind] = each
     return dict(sorted(found.items()))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-from chaos import bond_state
+from chaos import bond_state, late
 from chaos.bond_state import BondState
 from chaos.fault import Fault
 from chaos.journal import Journal
@@ -64,7 +64,9 @@ class BondsRedundant:
 
 @dataclass(frozen=True)
 class NoSwitchLeft:
-    """No dead-man's switch of an earlier drill is still armed: its firing would heal this one."""
+    """No dead-man's switch of an earlier drill is still armed, on a node or (late processes) on the
+    controller: it would heal this one.
+    """
 
     name: str = "no dead-man's switch is armed"
     before_only: bool = True
@@ -72,7 +74,9 @@ class NoSwitchLeft:
     def problems(self, cluster: ClusterPort, fault: Fault) -> list[str]:
         del fault
         left = _at_once({name: partial(deadman.armed, node) for name, node in cluster.nodes.items()})
-        return [f"{name} still has {', '.join(units)} armed" for name, units in left.items() if units]
+        found = [f"{name} still has {', '.join(units)} armed" for name, units in left.items() if units]
+        here = late.alive(late.late_folder(cluster.site))
+        return found + ([f"processes of {', '.join(here)} still wait on the controller"] if here else [])
 
 
 @dataclass(frozen=True)

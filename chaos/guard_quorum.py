@@ -1,11 +1,13 @@
-"""The guard's part for membership: every node sees every node as a member, where there is a cluster."""
+"""The guard's part for membership: every node sees every node as a member, where there is a cluster, and a
+fault leaves a majority unless whoever asks for it consents to the loss.
+"""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from chaos.fault import Fault
+from chaos.fault import Fault, QuorumLoss
 from chaos.ports import ClusterPort, NodePort
 from cluster.errors import RackproofError
 
@@ -36,6 +38,31 @@ class Membership:
             for name, told in zip(cluster.nodes, seen, strict=True)
             if told not in ("none", str(wanted))
         ]
+
+
+@dataclass(frozen=True)
+class QuorumKept:
+    """More than half of the site's nodes stay members while the fault is in. Each node has one vote."""
+
+    name: str = "a majority of the nodes is left"
+    before_only: bool = True
+
+    def problems(self, cluster: ClusterPort, fault: Fault) -> list[str]:
+        """What is wrong, each as a sentence."""
+        total, lost = len(cluster.site.nodes), len(set(fault.silenced))
+        if cluster.site.corosync is None:
+            return []
+        if 2 * (total - lost) > total or lost == 0 or (isinstance(fault, QuorumLoss) and fault.consent):
+            return []
+        return [
+            f"{total - lost} of {total} nodes would be left, which is no majority:"
+            + (" it needs consent = true" if isinstance(fault, QuorumLoss) else " nothing would be managed")
+        ]
+
+
+def checks() -> tuple[Membership, QuorumKept]:
+    """The checks to add to a guard."""
+    return (Membership(), QuorumKept())
 
 
 def _members(node: NodePort) -> str:

@@ -224,7 +224,7 @@ def _heal(cluster: ClusterPort, fault: Fault, entry: Entry) -> str:
     """Heal until seen healed. Raises the last error where that is not so in time."""
     begun = time.monotonic()
     patience = max(fault.deadman_s + _GRACE_S - entry.age_s(), 0.0)
-    deadline = begun + max(patience, HEAL_S)
+    deadline = begun + max(patience, HEAL_S, fault.heal_s)
     while True:
         try:
             fault.heal(cluster, entry.drill)

@@ -1,4 +1,5 @@
-"""A night: fault after fault of a plan, each under the guard, while a ledger and probes run throughout.
+"""A night: fault after fault of a plan, each under the guard, while a ledger, probes and heartbeats run
+throughout.
 
 The plan (`schedule.night`) is fixed by the seed; the clock decides only where in it the night ends. A fault
 that was begun is finished. It is healed and full redundancy is back before the next one, or the night ends.
@@ -14,6 +15,7 @@ from typing import Any, Literal, Protocol
 from chaos import schedule
 from chaos.engine import Engine, HealError, Window
 from chaos.fault import Fault, FaultError
+from chaos.heartbeats_report import HeartbeatsReport
 from chaos.ledger_report import LedgerReport
 from chaos.ports import ClusterPort
 from chaos.predict import Prediction
@@ -35,17 +37,19 @@ _ENDING: tuple[type[RackproofError], ...] = (HealError, DeadlineError)
 @dataclass(frozen=True)
 class Seen:
     """What the watch saw between two moments: the longest interruption of each path, and of writes to each
-    target. `resolution_s`: what an interruption must exceed to be seen. `unknown`: why nothing can be said.
+    target, and the longest silence of each guest. `resolution_s`: what an interruption must exceed to be
+    seen. `unknown`: why nothing can be said.
     """
 
     paths: Mapping[str, Outage] = field(default_factory=dict)
     writes: Mapping[str, Outage] = field(default_factory=dict)
     resolution_s: float = 0.0
     unknown: str = ""
+    guests: Mapping[str, Outage] = field(default_factory=dict)
 
 
 class Watch(Protocol):
-    """What runs throughout: one ledger on one node, probes on all paths."""
+    """What runs throughout: one ledger on one node, probes on all paths, heartbeats of all guests."""
 
     keeper: str
 
@@ -59,6 +63,9 @@ class Watch(Protocol):
 
     def verify(self) -> LedgerReport | None:
         """Read every acknowledged write back; None where there is nothing to write to."""
+
+    def guests(self) -> HeartbeatsReport | None:
+        """What became of the guests; None where there are none. Their watch is ended."""
 
     def close(self) -> None: ...
 
@@ -90,13 +97,18 @@ class Struck:
         """The longest pause of writes."""
         return max(self.seen.writes.values(), key=lambda outage: outage.seconds, default=None)
 
+    @property
+    def longest_silence(self) -> Outage | None:
+        """The longest silence of any guest."""
+        return max(self.seen.guests.values(), key=lambda outage: outage.seconds, default=None)
+
     def told(self) -> str:
         """One line for people."""
         return f"{self.step.kind} of {self.target or 'nobody'}: {self.outcome} {self.detail}".rstrip()
 
     def to_json(self) -> dict[str, Any]:
         """For the record of the night."""
-        path, pause = self.longest, self.longest_pause
+        path, pause, silence = self.longest, self.longest_pause, self.longest_silence
         return {
             "number": self.step.number, "kind": self.step.kind, "target": self.target,
             "parameters": dict(self.parameters), "outcome": self.outcome, "detail": self.detail,
@@ -105,13 +117,14 @@ class Struck:
             "predicted_s": self.expected.most_s if self.expected else None,
             "writes_paused_s": round(pause.seconds, 3) if pause else 0.0,
             "predicted_pause_s": self.expected_pause.most_s if self.expected_pause else None,
+            "guests_silent_s": round(silence.seconds, 3) if silence else 0.0,
             "unknown": self.seen.unknown,
         }  # fmt: skip
 
 
 class Night:
     """Runs a plan for some minutes. `watch(keeper)` makes what runs throughout; `say` is told of progress.
-    `course` and `ledgers` grow as it goes; `ended` says why it ended before its time, if it did.
+    `course`, `ledgers` and `guests` grow as it goes; `ended` says why it ended before its time, if it did.
     """
 
     def __init__(
@@ -133,9 +146,11 @@ class Night:
         self._make_watch, self._say, self._clock, self._sleep = watch, say, clock, sleep
         self._watch: Watch | None = None
         self._numbered = -1
+        self._spoilt = False
         self._began = 0.0
         self.course: list[Struck] = []
         self.ledgers: list[LedgerReport] = []
+        self.guests: list[HeartbeatsReport] = []
         self.ended = ""
 
     def run(self) -> None:
@@ -162,12 +177,14 @@ class Night:
         return f"{(self._clock() - self._began) / 60:.1f} of {self._minutes:g} min"
 
     def _relieve(self, step: Step) -> None:
-        """Another node keeps the ledger once the plan says so: what was written until then is read back."""
-        if self._watch is not None and step.watch == self._numbered:
+        """Another node keeps the ledger once the plan says so: what was written until then is read back. So
+        it is where a node has started anew, since the probes on it have ended.
+        """
+        if self._watch is not None and step.watch == self._numbered and not self._spoilt:
             return
         self._end_watch()
         made = self._make_watch(step.keeper)
-        self._watch, self._numbered = made, step.watch
+        self._watch, self._numbered, self._spoilt = made, step.watch, False
         made.start()
 
     def _end_watch(self) -> None:
@@ -176,6 +193,9 @@ class Night:
         report = self._watch.verify()
         if report is not None:
             self.ledgers.append(report)
+        beats = self._watch.guests()
+        if beats is not None:
+            self.guests.append(beats)
         watch, self._watch = self._watch, None
         watch.close()
 
@@ -205,6 +225,7 @@ class Night:
             return Struck(step, "refused", str(error), **told)
         except RackproofError as error:
             outcome: Outcome = "failed" if isinstance(error, _ENDING) else "unknown"
+            self._spoilt = self._spoilt or fault.resets
             return Struck(step, outcome, str(error), **told)
         return self._hold(step, window, told, began)
 
@@ -237,6 +258,7 @@ class Night:
     def _hold(self, step: Step, window: Window, told: dict[str, Any], began: float) -> Struck:
         """Leave it in for a while, heal it, see redundancy restored, and look at what it cost."""
         assert self._watch is not None, "a watch stands before a fault"
+        self._spoilt = self._spoilt or window.fault.resets
         expected: tuple[Prediction | None, Prediction | None] = (None, None)
         outcome: Outcome = "healed"
         detail = ""
@@ -254,7 +276,9 @@ class Night:
         until = window.restored_s or time.monotonic()
         seen = self._watch.seen(window.broken_s or until, until)
         most = expected[0].most_s if expected[0] else None
-        drawing = window.record.drawing((*seen.paths.values(), *seen.writes.values()), most)
+        drawing = window.record.drawing(
+            (*seen.paths.values(), *seen.writes.values(), *seen.guests.values()), most
+        )
         return Struck(
             step, outcome, detail, **told, seconds=self._clock() - began, healed_by=window.healed_by,
             seen=seen, expected=expected[0], expected_pause=expected[1], drawing=drawing,

@@ -1,12 +1,19 @@
-"""What runs throughout a night: a ledger on a node that is spared, and probes on all paths between nodes."""
+"""What runs throughout a night: a ledger on a node that is spared, probes on all paths between nodes, and
+heartbeats of the guests that are ordered.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
+from pathlib import Path
 from random import Random
 
 from chaos.engine import Engine, Window
 from chaos.faults.storage import StorageFault
+from chaos.heartbeats import Heartbeats, expected
+from chaos.heartbeats_beats import deaf, gaps
+from chaos.heartbeats_report import HeartbeatsReport, judge
 from chaos.ledger import Ledger, LedgerReport, ordered_targets
 from chaos.night import Seen
 from chaos.ports import ClusterPort
@@ -24,13 +31,18 @@ LIMIT_S = 7200.0
 
 
 class NightWatch:
-    """One watch. Raises `UnknownError` where ledger or probes cannot begin."""
+    """One watch. Heartbeats are kept in `folder`, one file a watch. Raises `UnknownError` where ledger,
+    probes or heartbeats cannot begin.
+    """
 
-    def __init__(self, cluster: ClusterPort, keeper: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, cluster: ClusterPort, keeper: str, say: Callable[[str], None], folder: Path | None = None
+    ) -> None:
         self.keeper = keeper
-        self._cluster, self._say = cluster, say
+        self._cluster, self._say, self._folder = cluster, say, folder
         self._ledger: Ledger | None = None
         self._probes: ProbeMesh | None = None
+        self._beats: Heartbeats | None = None
         self._times: CephTimes | None = None
 
     def start(self) -> None:
@@ -44,6 +56,13 @@ class NightWatch:
         if paths:
             self._probes = ProbeMesh(self._cluster, paths, interval_s=INTERVAL_S, limit_s=LIMIT_S)
             self._probes.start()
+        guests = expected(self._cluster.site)
+        if guests:
+            broken = [name for name in self._cluster.nodes if name != self.keeper]
+            self._beats = Heartbeats(
+                self._cluster, guests, limit_s=LIMIT_S, avoid=broken, path=self._file(), say=self._say
+            )
+            self._beats.start()
 
     def seen(self, since_s: float, until_s: float) -> Seen:
         unknown: list[str] = []
@@ -62,7 +81,15 @@ class NightWatch:
                 unknown += [f"{target}: {why}" for target, why in sorted(written.unknown.items())]
             except RackproofError as error:
                 unknown.append(str(error))
-        return Seen(paths, writes, resolution, "; ".join(unknown))
+        silences: dict[str, Outage] = {}
+        if self._beats is not None:
+            record = self._beats.record
+            silences = longest(gaps(record), since_s, until_s)
+            holes = {
+                name for name in record.guests for a, b in deaf(record, name) if a < until_s and b > since_s
+            }
+            unknown += [f"{name}: nobody asked whether it lives" for name in sorted(holes)]
+        return Seen(paths, writes, resolution, "; ".join(unknown), silences)
 
     def expected(self, engine: Engine, window: Window) -> tuple[Prediction | None, Prediction | None]:
         fault = window.fault
@@ -77,13 +104,31 @@ class NightWatch:
     def verify(self) -> LedgerReport | None:
         return self._ledger.verify() if self._ledger is not None else None
 
+    def guests(self) -> HeartbeatsReport | None:
+        if self._beats is None:
+            return None
+        report = judge(self._beats.stop())
+        self._say(f"heartbeats: {report.summary()}")
+        return report
+
     def close(self) -> None:
         try:
             if self._probes is not None:
                 self._probes.stop()
         finally:
-            if self._ledger is not None:
-                self._ledger.close()
+            try:
+                if self._beats is not None:
+                    self._beats.stop()
+            finally:
+                if self._ledger is not None:
+                    self._ledger.close()
+
+    def _file(self) -> Path | None:
+        """Where this watch's heartbeats are kept."""
+        if self._folder is None:
+            return None
+        names = (self._folder / f"heartbeats-{number}.jsonl" for number in count(1))
+        return next(path for path in names if not path.exists())
 
 
 def longest(outages: Iterable[Outage], since_s: float, until_s: float) -> dict[str, Outage]:

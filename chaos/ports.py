@@ -63,9 +63,19 @@ class ListsTimers(Protocol):
 
 
 class BmcPort(Protocol):
-    """One BMC."""
+    """One BMC. Nothing is sent where what `power` asks for is so already. `lockout`: after how many wrong
+    passwords it locks an account, 0 for never.
+    """
 
     def power_state(self) -> str: ...
+
+    def lockout(self) -> int: ...
+
+    def resets(self) -> tuple[str, ...]: ...
+
+    def power(self, reset_type: str) -> None: ...
+
+    def wait_power(self, state: str, deadline: float) -> float: ...
 
 
 class ClusterPort(Protocol):

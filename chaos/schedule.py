@@ -15,15 +15,28 @@ from chaos.fault import Fault, FaultError
 from cluster.site import Site
 
 WEIGHTS: Mapping[str, float] = {
+    "all-rings-down": 0.0,
+    "bmc-unreachable": 0.5,
+    "bmc-wrong-password": 0.3,
     "both-links-down": 0.5,
+    "corosync-cut": 0.3,
+    "kernel-crash": 0.3,
+    "kernel-hang": 0.3,
+    "node-lost-bmc-unreachable": 0.2,
+    "node-lost-bmc-wrong-password": 0.2,
+    "node-maintenance": 0.5,
     "node-osds-down": 0.5,
+    "node-power-lost": 0.3,
     "osd-disk-pulled": 0.5,
     "osd-out": 0.3,
     "pool-at-min-size": 0.3,
     "silent-link": 0.5,
     "switch-down": 0.5,
+    "two-nodes-lost": 0.0,
 }
-"""How often a fault falls, against 1 for those not named: what takes long or hits much comes less often."""
+"""How often a fault falls, against 1 for those not named: what takes long or hits much comes less often. A
+night consents to no loss of quorum: 0.
+"""
 FAULTS_PER_WATCH = 4
 """After so many faults another node keeps the ledger, so that each node becomes a victim some time."""
 PAUSE_S = (5.0, 30.0)

@@ -193,6 +193,10 @@ class BothLinksDown(NodeFault):
     def target(self) -> str:
         return f"{self.node} {' and '.join(self.interfaces)}"
 
+    @property
+    def silenced(self) -> tuple[str, ...]:
+        return (self.node,)
+
     @classmethod
     def draw(cls, cluster: ClusterPort, random: Random) -> Self:
         node = random.choice(sorted(cluster.nodes))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chaos.fault import Fault
-from chaos.ports import ClusterPort
+from chaos.ports import ClusterPort, NodePort
 from cluster import deadman
 from cluster.errors import UnknownError, UnreachableError
 
@@ -63,11 +63,10 @@ class NodeFault(Fault):
 
     def inject(self, cluster: ClusterPort, drill: str) -> None:
         node, script = cluster.nodes[self.node], "set -e\n" + self.break_script()
-        if not self.detached:
+        if self.detached:
+            run_detached(node, drill, script)
+        else:
             node.run(script)
-            return
-        name = f"{FOLDER}/break-{drill}"
-        node.run(_DETACHED, FOLDER, name, f"rackproof-break-{drill}", name, name, data=script)
 
     def proven(self, cluster: ClusterPort, drill: str) -> None:
         """After a detached break, once the node answers again: raise `UnknownError` unless its script
@@ -91,6 +90,14 @@ class NodeFault(Fault):
             return not cluster.nodes[self.node].reachable(timeout=seconds)
         except UnreachableError:
             return True
+
+
+def run_detached(node: NodePort, drill: str, script: str) -> None:
+    """Run a script as a unit of its own, a moment after this has returned; it leaves its status in
+    `FOLDER`.
+    """
+    name = f"{FOLDER}/break-{drill}"
+    node.run(_DETACHED, FOLDER, name, f"rackproof-break-{drill}", name, name, data=script)
 
 
 def _heal_unit(drill: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Self
+from typing import Any, Self
 
 from chaos.bond_state import BondState
 from chaos.faults.traffic import PORT_AT, Dropped, paths_between, within
@@ -30,6 +30,10 @@ class Partition(Dropped):
     deadman_s: float = 60.0
 
     @property
+    def silenced(self) -> tuple[str, ...]:
+        return (self.node,)
+
+    @property
     def what(self) -> str:
         return f"nothing passes to and from {', '.join(self.peers)}"
 
@@ -37,10 +41,15 @@ class Partition(Dropped):
     def draw(cls, cluster: ClusterPort, random: Random) -> Self:
         """From one of its peers, or from all of them."""
         node = random.choice(sorted(cluster.nodes))
-        others = sorted(spec.name for spec in cluster.site.nodes if spec.name != node)
-        peers = sorted(random.sample(others, random.choice((1, len(others)))) if others else ())
-        paths = paths_between(cluster, node, peers, rings=True)
-        return cls(node=node, peers=tuple(peers), paths=paths)
+        others = peers_of(cluster, node)
+        return cls.of(cluster, node, random.sample(others, random.choice((1, len(others)))) if others else ())
+
+    @classmethod
+    def of(cls, cluster: ClusterPort, node: str, peers: Iterable[str], **more: Any) -> Self:
+        """A named node, from named peers."""
+        names = tuple(sorted(peers))
+        paths = paths_between(cluster, node, names, rings=True)
+        return cls(node=node, peers=names, paths=paths, **more)
 
     def matches(self, direction: str) -> Iterable[str]:
         del direction
@@ -71,3 +80,8 @@ class CorosyncPartition(Partition):
     def predicted(self, bonds: Mapping[str, BondState]) -> Prediction | None:
         del bonds
         return Prediction(0.0, 0.0, "only Corosync's ports are cut, the paths are not")
+
+
+def peers_of(cluster: ClusterPort, node: str) -> list[str]:
+    """All other nodes of the site, by name."""
+    return sorted(spec.name for spec in cluster.site.nodes if spec.name != node)

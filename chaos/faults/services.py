@@ -92,6 +92,10 @@ class CorosyncKilled(_ServiceKilled):
 
     deadman_s: float = 60.0
 
+    @property
+    def silenced(self) -> tuple[str, ...]:
+        return (self.node,)
+
     def answers(self) -> str:
         return "corosync-cmapctl -g runtime.votequorum.this_node_id > /dev/null"
 

@@ -145,6 +145,7 @@ def test_a_heal_that_fails_for_good_is_loud_and_stays_in_the_journal(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "ALONE_S", -4.95)
+    monkeypatch.setattr(Fault, "heal_s", -4.95)
     fault = Breakable(folder=str(folder.folder), fail="heal")
     with pytest.raises(HealError, match="STILL BROKEN"), engine(folder, passing=False).fault(fault):
         pass

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from chaos.engine import HARNESS, SWITCH, Engine
-from chaos.fault import Fault, FaultError, catalogue, rebuild
+from chaos.fault import Fault, FaultError, QuorumLoss, catalogue, rebuild
 from chaos.guard import Guard
+from chaos.guard_quorum import QuorumKept
 from chaos.journal import Journal, State, journal_path, recover
 from tests.chaos.world import FakeCluster
 
@@ -128,6 +130,17 @@ def test_broken_healed_and_nothing_left(kind: type[Fault], world: FakeCluster) -
     assert world.switches_left() == []
     assert window.restored_s is not None
     assert [event.label for event in window.record.events][-1] == "redundancy restored"
+
+
+@every_fault
+def test_it_leaves_a_majority_or_needs_consent(kind: type[Fault], world: FakeCluster) -> None:
+    fault = drawn(kind, world)
+    assert set(fault.silenced) <= set(world.nodes)
+    found = QuorumKept().problems(world, fault)
+    assert bool(found) == isinstance(fault, QuorumLoss)
+    if isinstance(fault, QuorumLoss):
+        assert "consent" in found[0]
+        assert QuorumKept().problems(world, replace(fault, consent=True)) == []
 
 
 @every_fault

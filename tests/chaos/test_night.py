@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from chaos import night_record, schedule
 from chaos.engine import Engine, Window
-from chaos.fault import FaultError, catalogue
+from chaos.fault import FaultError, QuorumLoss, catalogue
 from chaos.guard import Guard
 from chaos.guard_quorum import Membership
 from chaos.night import REFUSED_IN_A_ROW, Night, Seen
@@ -25,9 +25,9 @@ from chaos.predict import Prediction
 from chaos.probe import Outage
 from chaos.schedule import FAULTS_PER_WATCH, PAUSE_S, Step
 from cluster.site import ROOT, load
-from tests.chaos.world import FakeCluster, relocate
+from tests.chaos.world import GUESTS, HA, FakeCluster, relocate
 
-SITE = load(ROOT / "sites" / "lab.toml")
+SITE = load(ROOT / "sites" / "lab.toml").model_copy(update={"ha": HA, "guests": GUESTS})
 NODES = [spec.name for spec in SITE.nodes]
 POOLS = schedule.pools(SITE, catalogue())
 seeds = st.integers(0, 10**9)
@@ -88,8 +88,10 @@ def test_weights_count_and_nought_leaves_a_kind_out() -> None:
     assert {step.keeper for step in drawn} == set(NODES)
 
 
-def test_every_kind_is_drawn_in_a_long_night() -> None:
-    assert {step.kind for step in steps(3, 1500)} == set(catalogue())
+def test_every_kind_is_drawn_in_a_long_night_but_what_needs_consent() -> None:
+    without = {kind for kind, fault in catalogue().items() if issubclass(fault, QuorumLoss)}
+    assert without == {kind for kind, weight in schedule.WEIGHTS.items() if not weight}
+    assert {step.kind for step in steps(3, 1500)} == set(catalogue()) - without
 
 
 def test_a_night_without_anything_to_draw_is_refused() -> None:
@@ -148,6 +150,10 @@ class FakeWatch:
         self.order.append("read back")
         return SimpleNamespace(node=self.keeper)
 
+    def guests(self) -> Any:
+        self.order.append("guests judged")
+        return SimpleNamespace(node=self.keeper)
+
     def close(self) -> None:
         self.order.append("closed")
 
@@ -201,6 +207,16 @@ def test_a_night_heals_what_it_breaks_and_changes_its_keeper(world: FakeCluster,
     assert world.switches_left() == []
     kept = json.loads(night_record.course_text(7, night.course, night.ended))
     assert kept["struck"][0]["predicted_s"] == 0.0 and kept["struck"][0]["interrupted_s"] == 0.2
+
+
+def test_a_node_that_started_anew_ends_what_watched_on_it(world: FakeCluster, course: list[str]) -> None:
+    plan = [step(0, "node-power-lost", "node1"), step(1, "loss", "node2"), step(2, "loss", "node1")]
+    night = a_night(world, plan, course)
+    night.run()
+    assert [struck.outcome for struck in night.course] == ["healed"] * 3
+    assert [line for line in course if line in ("read back", "closed") or line.startswith("watch")] == [
+        "watch of node3", "read back", "closed", "watch of node3", "read back", "closed",
+    ]  # fmt: skip
 
 
 def test_time_ends_a_night_and_never_changes_its_sequence(world: FakeCluster, course: list[str]) -> None:

@@ -6,12 +6,13 @@ Plain sh, as each call costs; the state is files under $WORLD/traffic; services 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from tests.chaos import ceph_programs
 
-SERVICES = ("corosync.service", "pveproxy.service", "chrony.service")
+SERVICES = ("corosync.service", "pveproxy.service", "chrony.service", "rackproof-fencing.service")
 TC = """\
 #!/bin/sh
 s=$WORLD/traffic
@@ -55,10 +56,11 @@ IP = """\
 #!/bin/sh
 case "$*" in *address*) cat "$WORLD/traffic/addresses.json" ;; *) exec @OTHER@ "$@" ;; esac
 """
-# Never the machine's own: a fault's program would step its clock.
+# Never the machine's own for what would step its clock.
 PYTHON3 = """\
 #!/bin/sh
 [ "$1 $2 $3" = "-I -S -c" ] || exit 1
+[ "$5" != wrong ] || exec @PYTHON@ "$@"
 shift 4
 case $1 in
   step) [ ! -e "$2" ] || exit 1; : > "$2"; echo "$3" > "$WORLD/traffic/clock" ;;
@@ -99,7 +101,7 @@ def install(node: Path, addresses: dict[str, str]) -> None:
     for name, text in (("tc", TC), ("ip", IP)):
         other = (node / "bin" / name).read_text().splitlines()[1].removeprefix("exec ").removesuffix(' "$@"')
         _program(node, name, text.replace("@OTHER@", other))
-    _program(node, "python3", PYTHON3)
+    _program(node, "python3", PYTHON3.replace("@PYTHON@", sys.executable))
     _program(node, "chronyc", CHRONYC)
     _program(node, "curl", ANSWER.replace("@UNIT@", "pveproxy.service"))
     _program(node, "corosync-cmapctl", ANSWER.replace("@UNIT@", "corosync.service"))
@@ -109,6 +111,12 @@ def install(node: Path, addresses: dict[str, str]) -> None:
     systemctl.write_text(systemctl.read_text().replace("*ceph-*) ;;", f"{ours}) ;;"))
     for unit in SERVICES:
         (node / "ceph/services" / unit).write_text("active\n")
+
+
+def clear(node: Path) -> None:
+    """The node starts anew: no queue and no filter is left."""
+    for path in (node / "traffic").glob("*/*"):
+        path.unlink()
 
 
 def seen(node: Path) -> dict[str, Any]:

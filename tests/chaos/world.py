@@ -13,19 +13,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chaos.faults import disk, storage
+from chaos.faults import bmc_password, disk, guest, kernel, lost, storage
 from chaos.faults import node as node_module
 from cluster import deadman
 from cluster.errors import UnreachableError
 from cluster.node import CommandError, Result
 from cluster.site import Site, load
-from tests.chaos import ceph_programs, programs, traffic_programs
+from cluster.site_services import Guest, Ha
+from tests.chaos import ceph_programs, compute_programs, programs, traffic_programs
 from tests.chaos.fake_ceph import FakeCeph, FakeHands
+from tests.chaos.fake_power import FakeBmc, FakePower
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(programs.__file__)
 PROGRAM = '#!/bin/sh\nexec {python} -S -I -X frozen_modules=on {path} "$@"\n'
 NAMES = ("ip", "tc", "systemctl", "systemd-run", "modprobe", "sleep")
+KILL = 'kill() { "$WORLD/bin/kill" "$@"; }\n'
+"""The shell's own would kill processes of this machine."""
+HA = Ha.model_validate({"fencing": "watchdog", "recovery": "3 minutes"})
+GUESTS = tuple(
+    Guest.model_validate(
+        {
+            "name": name, "kind": kind, "vmid": vmid, "network": "vlan1", "storage": "rbd-vms",
+            "address": f"10.1.0.{vmid - 8800}/24", "memory": "64MiB", "ha": {},
+        }
+    )
+    for name, kind, vmid in (("beat-ct", "container", 9001), ("beat-vm", "vm", 9002))
+)  # fmt: skip
 
 
 @dataclass
@@ -37,7 +51,7 @@ class Port:
 class FakeNode:
     """A node; it does not answer while no leg of its bond passes frames."""
 
-    def __init__(self, spec: Any, folder: Path) -> None:
+    def __init__(self, spec: Any, folder: Path, names: tuple[str, ...]) -> None:
         self.name = spec.name
         self.folder = folder
         self.dead = False
@@ -60,6 +74,7 @@ class FakeNode:
         ceph_programs.install(folder)
         ring = {"ring0": str(spec.ring.address)} if spec.ring else {}
         traffic_programs.install(folder, {"bond0.6": str(spec.address), **ring})
+        compute_programs.install(folder, spec.name, names)
 
     def state(self) -> dict[str, Any]:
         net: dict[str, Any] = json.loads((self.folder / "net.json").read_text())
@@ -78,7 +93,7 @@ class FakeNode:
 
     def answers(self) -> bool:
         net = self.state()
-        if self.dead or net["active"] is None:
+        if self.dead or compute_programs.crashed(self.folder) or net["active"] is None:
             return False
         return not net["legs"][net["active"]]["queues"]
 
@@ -97,8 +112,18 @@ class FakeNode:
         return done
 
     def seen(self) -> dict[str, Any]:
-        """All that can be broken here: the network, Ceph's daemons, drives and limits, traffic, the clock."""
-        return {**self.state(), **ceph_programs.state(self.folder), **traffic_programs.seen(self.folder)}
+        """All that can be broken here: network, Ceph's daemons, drives and limits, traffic, clock, kernel,
+        guests, the fencing service.
+        """
+        return {
+            **self.state(), **ceph_programs.state(self.folder), **traffic_programs.seen(self.folder),
+            **compute_programs.seen(self.folder),
+        }  # fmt: skip
+
+    def start(self) -> None:
+        """Power has come back."""
+        self.dead = False
+        compute_programs.start(self.folder)
 
     def fire(self) -> None:
         """Let the time of every armed timer pass."""
@@ -113,7 +138,7 @@ class FakeNode:
     def _shell(self, line: str, data: str | None) -> Result:
         env = {**os.environ, "WORLD": str(self.folder), "PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
         done = subprocess.run(
-            ["/bin/sh", "-c", line],
+            ["/bin/sh", "-c", KILL + line],
             input=data or "",
             capture_output=True,
             text=True,
@@ -164,21 +189,32 @@ class FakeSwitch:
         node.light(mac, up)
 
 
-class FakeBmc:
-    def __init__(self) -> None:
-        self.state = "On"
+class FakePve:
+    """One node's API, as far as it is asked."""
 
-    def power_state(self) -> str:
-        return self.state
+    def __init__(self, answers: Any) -> None:
+        self._answers = answers
+
+    def call(self, method: str, path: str, **params: Any) -> Any:
+        assert (method, path) == ("get", "cluster/ha/status/current")
+        return self._answers()
 
 
 class FakeCluster:
     """The lab's site with everything behind it faked; `sleep` lets time pass: every armed switch fires."""
 
     def __init__(self, folder: Path) -> None:
-        self.site: Site = load(ROOT / "sites" / "lab.toml")
-        self.nodes = {spec.name: FakeNode(spec, folder / spec.name) for spec in self.site.nodes}
-        self.bmcs = {spec.name: FakeBmc() for spec in self.site.nodes}
+        lab = load(ROOT / "sites" / "lab.toml")
+        self.site: Site = lab.model_copy(update={"ha": HA, "guests": GUESTS})
+        names = tuple(spec.name for spec in self.site.nodes)
+        self.nodes = {spec.name: FakeNode(spec, folder / spec.name, names) for spec in self.site.nodes}
+        self.bmcs = {name: FakeBmc(node) for name, node in self.nodes.items()}
+        self.late_power = FakePower(self.nodes, self.bmcs)
+        sids = tuple(each.sid for each in GUESTS)
+        for name, sid in zip(names, sids, strict=False):
+            compute_programs.add_guest(folder / name, sid)
+        api = FakePve(lambda: compute_programs.ha_status(folder, names, sids))
+        self.pve = dict.fromkeys(names, api)
         self.switches = {
             table.name: FakeSwitch(
                 table.name,
@@ -203,6 +239,7 @@ class FakeCluster:
 
     def fire(self) -> None:
         self.hands.fire()
+        self.late_power.fire()
         for node in self.nodes.values():
             node.fire()
         for switch in self.switches.values():
@@ -215,7 +252,7 @@ class FakeCluster:
         """Dead-man's switches that are still armed anywhere."""
         on_nodes = [unit for node in self.nodes.values() for unit in node.timers()]
         on_switches = [job for switch in self.switches.values() for job in switch.armed()]
-        return on_nodes + on_switches + self.hands.armed_pushes()
+        return on_nodes + on_switches + self.hands.armed_pushes() + self.late_power.armed_starts()
 
 
 def relocate(monkeypatch: Any, folder: Path) -> None:
@@ -225,3 +262,9 @@ def relocate(monkeypatch: Any, folder: Path) -> None:
     monkeypatch.setattr(storage, "UNITS", "$WORLD/ceph/units")  # each node's shell has a WORLD of its own
     monkeypatch.setattr(disk, "SYS", "$WORLD/ceph/sys")
     monkeypatch.setattr(disk, "OSDS", "$WORLD/ceph/osd")
+    monkeypatch.setattr(lost, "PROC", "$WORLD/proc")
+    monkeypatch.setattr(kernel, "SYS", "$WORLD/sys")
+    monkeypatch.setattr(guest, "PVE", "$WORLD/pve")
+    monkeypatch.setattr(guest, "QEMU", "$WORLD/guests")
+    monkeypatch.setattr(bmc_password, "CONFIG", "$WORLD/fencing/fencing.json")
+    monkeypatch.setattr(bmc_password, "RECORD", "$WORLD/fencing/record")

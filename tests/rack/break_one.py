@@ -11,11 +11,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from chaos import guard_ceph
+from chaos import guards
 from chaos.engine import Engine
 from chaos.fault import rebuild
-from chaos.guard import Guard
-from chaos.guard_quorum import Membership
 from cluster.cluster import Cluster
 from cluster.site import load
 
@@ -27,12 +25,13 @@ def main() -> int:
     kind, parameters, hold_s = sys.argv[1:4]
     fault = rebuild(kind, json.loads(parameters))
     say = partial(print, flush=True)
-    with Cluster(load(ROOT / "sites" / "lab.toml")) as cluster:
-        guard = Guard(extra=(*guard_ceph.checks(), Membership()), restored_s=guard_ceph.RESTORED_S)
-        with Engine(cluster, guard, say=say).fault(fault):
-            say("broken")
-            time.sleep(float(hold_s))
-            say("healing")
+    with (
+        Cluster(load(ROOT / "sites" / "lab.toml")) as cluster,
+        Engine(cluster, guards.whole(), say=say).fault(fault),
+    ):
+        say("broken")
+        time.sleep(float(hold_s))
+        say("healing")
     say("restored")
     return 0
 

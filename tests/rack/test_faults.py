@@ -1,6 +1,7 @@
 """Every fault of the library on the rack: broken, felt, healed; and healed though the harness be killed.
 
-Run with the rack up and phase 4 converged (about 2 minutes a fault for the first, 4 for the second):
+Run with the rack up and phase 4 converged, phase 7 where the site orders HA (about 2 minutes a fault for the
+first, 4 for the second; up to 10 and 20 where a node starts anew):
     ip netns exec rackproof .venv/bin/python -m pytest tests/rack/test_faults.py -s -k once
     ip netns exec rackproof .venv/bin/python -m pytest tests/rack/test_faults.py -s -k killed
 Add a fault's name to -k for one alone ("killed and latency"). RACKPROOF_SEED=N draws other victims, and other
@@ -16,15 +17,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chaos import ceph_state, guard_ceph, schedule
+from chaos import ceph_state, guard_ceph, guard_ha, guards, ha_state, schedule
 from chaos.engine import ALONE_S, Engine
-from chaos.fault import Fault, catalogue
+from chaos.fault import Fault, QuorumLoss, catalogue
 from chaos.faults.storage import StorageFault
-from chaos.guard import BondsRedundant, Guard, NoSwitchLeft
+from chaos.guard import BondsRedundant, NoSwitchLeft
 from chaos.guard_quorum import Membership
 from chaos.journal import Entry, Journal, journal_path, recover
 from cluster.cluster import Cluster
@@ -46,6 +48,10 @@ _DNS = (
     's.sendto(b"\\x12\\x34\\x01\\0\\0\\1\\0\\0\\0\\0\\0\\0\\1a\\4rack\\0\\0\\1\\0\\1", (sys.argv[1], 53))\n'
     "try: s.recv(512)\nexcept OSError: sys.exit(0)\nsys.exit(1)' %(peer)s"
 )
+_RINGS_CUT = (
+    "n=0; until corosync-cmapctl -m stats stats.knet. | grep -q 'connected .* = 0'; do"
+    " n=$((n + 1)); [ $n -le 15 ] || exit 1; sleep 1; done"
+)
 SYMPTOMS = {
     "partition": "! ping -c 2 -W 2 -q %(peer)s > /dev/null",
     "latency": "ping -c 5 -i 0.3 -q %(peer)s | awk -F/ '/^rtt/ { found = $5 > 90 } END { exit !found }'",
@@ -53,14 +59,15 @@ SYMPTOMS = {
         "ping -c 2 -W 2 -q -s 56 %(peer)s > /dev/null && ! ping -c 2 -W 2 -q -s 1200 %(peer)s > /dev/null"
     ),
     "dns-gone": _DNS,
-    "corosync-partition": (
-        "n=0; until corosync-cmapctl -m stats stats.knet. | grep -q 'connected .* = 0'; do"
-        " n=$((n + 1)); [ $n -le 15 ] || exit 1; sleep 1; done"
-    ),
+    "corosync-partition": _RINGS_CUT,
+    "corosync-cut": _RINGS_CUT,
+    "bmc-unreachable": "! curl -s -k -o /dev/null -m 5 https://%(door)s/redfish/v1/",
 }
-"""Commands on the victim that succeed while the fault is felt, and fail else."""
+"""Commands on the first node of the fault that succeed while it is felt, and fail else."""
+LATE = ("corosync-partition", "corosync-cut")
+"""Felt only after a while, and so not asked for beforehand."""
 
-pytestmark = [pytest.mark.rack, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.rack, pytest.mark.timeout(4000)]
 every_fault = pytest.mark.parametrize("kind", KINDS)
 Rows = list[tuple[str, ...]]
 
@@ -101,6 +108,8 @@ def drawn(cluster: Cluster, kind: str) -> Fault:
     """A victim that passes the fault's own check; what does not apply to the site skips the test."""
     try:
         fault = catalogue()[kind].draw(cluster, schedule.stream(SEED, kind))
+        if isinstance(fault, QuorumLoss):
+            fault = replace(fault, consent=True)
         fault.check(cluster)
     except NotApplicableError as error:
         pytest.skip(str(error))
@@ -115,17 +124,18 @@ def felt(cluster: Cluster, fault: Fault) -> bool | None:
     if script is None:
         return None
     peer = getattr(fault, "paths", ("- -",))[0].split()[1]
+    door = getattr(fault, "doors", ("- - -",))[0].split()[2]
     node = cluster.nodes[fault.nodes[0]]
-    return node.run(script % {"peer": peer} if "%(" in script else script, timeout=90, check=False).ok
+    line = script % {"peer": peer, "door": door} if "%(" in script else script
+    return node.run(line, timeout=90, check=False).ok
 
 
 @every_fault
 def test_once(kind: str, cluster: Cluster, once: Rows) -> None:
     """Broken, felt, healed, and full redundancy back."""
     fault = drawn(cluster, kind)
-    guard = Guard(extra=(*guard_ceph.checks(), Membership()), restored_s=guard_ceph.RESTORED_S)
-    engine = Engine(cluster, guard, say=print)
-    before = felt(cluster, fault) if kind != "corosync-partition" else False
+    engine = Engine(cluster, guards.whole(), say=print)
+    before = felt(cluster, fault) if kind not in LATE else False
     _calm(cluster)
     during: bool | None = None
     with engine.fault(fault) as window:
@@ -145,7 +155,7 @@ def test_once(kind: str, cluster: Cluster, once: Rows) -> None:
         )
     )  # fmt: skip
     assert during is not False, f"{fault.target}: in by the kernel's word, and not felt"
-    if before is False and kind != "corosync-partition":
+    if before is False and kind not in LATE:
         assert felt(cluster, fault) is False, f"{fault.target}: still felt though healed"
 
 
@@ -198,6 +208,11 @@ def lacking(cluster: Cluster, fault: Fault) -> list[str]:
     for check in (BondsRedundant(), NoSwitchLeft(), Membership()):
         try:
             found += check.problems(cluster, fault)
+        except RackproofError as error:
+            found.append(str(error))
+    if cluster.site.ha is not None:
+        try:
+            found += guard_ha.lacking(ha_state.read(cluster), [spec.name for spec in cluster.site.nodes])
         except RackproofError as error:
             found.append(str(error))
     if cluster.site.ceph is not None or isinstance(fault, StorageFault):

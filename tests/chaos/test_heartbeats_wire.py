@@ -1,0 +1,547 @@
+"""The watchers end to end: real programs, real HTTP, a shell over files as a node's kernel shows them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaos import heartbeats, heartbeats_locks, heartbeats_nodes, heartbeats_vantage
+from chaos.heartbeats import Heartbeats
+from chaos.heartbeats_record import Beat, Record, read
+from chaos.heartbeats_report import judge
+from chaos.heartbeats_stream import DRIFT, Clock, Far, python
+from chaos.heartbeats_twice import RunningTwiceError, seen_twice
+from cluster.errors import RackproofError, UnknownError
+from cluster.site import ROOT, load
+from cluster.site_services import Guest
+
+CT = Guest.model_validate(
+    {"name": "beat-ct", "kind": "container", "vmid": 9001, "network": "vlan1", "address": "10.1.0.201/24",
+     "storage": "rbd-containers", "memory": "64MiB"}
+)  # fmt: skip
+VM = CT.model_copy(update={"name": "beat-vm", "kind": "vm", "vmid": 9002})
+SITE = load(ROOT / "sites" / "lab.toml").model_copy(update={"guests": (CT, VM)})
+AGENT = Path(heartbeats_vantage.__file__).with_name("heartbeats_agent.py")
+
+
+class Node:
+    """This machine as a node: its commands run here, and see the files under `folder` as the kernel's."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        for place in ("proc/sys/kernel/random", "sys/fs/cgroup", "run/qemu-server", "etc/pve/ha", "lib"):
+            (folder / place).mkdir(parents=True)
+        (folder / "proc/uptime").symlink_to("/proc/uptime")
+        self.boots(f"kernel-of-{name}")
+
+    def argv(self, command: str, *, multiplexed: bool = False, options: tuple[str, ...] = ()) -> list[str]:
+        assert not multiplexed and options
+        line = command.removeprefix("exec ").replace("python3 -I", sys.executable, 1)
+        kept = "pid" if line.startswith("bash") else "locks.pid"
+        env = [f"HERE={self.folder}", f"PYTHONPATH={self.folder}/lib"]
+        return ["env", *env, "sh", "-c", f"echo $$ >$HERE/{kept}; exec {line}"]
+
+    def boots(self, kernel: str) -> None:
+        (self.folder / "proc/sys/kernel/random/boot_id").write_text(f"{kernel}\n")
+
+    def kill(self) -> None:
+        os.kill(int((self.folder / "pid").read_text()), signal.SIGKILL)
+
+    def process(self, pid: int, name: str, *words: str) -> None:
+        place = self.folder / f"proc/{pid}"
+        place.mkdir(exist_ok=True)
+        (place / "comm").write_text(f"{name}\n")
+        (place / "cmdline").write_bytes(b"".join(word.encode() + b"\0" for word in words))
+        after = " ".join(["S", *(["0"] * 18), str(pid * 7), "0"])
+        (place / "stat").write_text(f"{pid} (a (strange) name) {after}\n")
+
+    def group(self, name: str, pid: int, populated: int = 1) -> None:
+        place = self.folder / "sys/fs/cgroup" / name
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "cgroup.procs").write_text(f"{pid}\n" if pid else "")
+        (place / "cgroup.events").write_text(f"populated {populated}\nfrozen 0\n")
+
+    def contain(self, vmid: int, pid: int, running: bool = True) -> None:
+        """A container as Proxmox VE has it: its group, and LXC's monitor beside it."""
+        self.process(pid, "lxc-start", "lxc-start", "-F")
+        self.group(f"lxc.monitor/{vmid}", pid)
+        self.group(f"lxc/{vmid}", 0, int(running))
+
+    def machine(self, vmid: int, pid: int, *words: str, name: str = "kvm") -> None:
+        self.process(pid, name, "/usr/bin/kvm", "-id", str(vmid), *words)
+        (self.folder / f"run/qemu-server/{vmid}.pid").write_text(f"{pid}\n")
+
+
+class Service(BaseHTTPRequestHandler):
+    """A guest's heartbeat service: one more at each question, unless told to do something else."""
+
+    server: Any
+
+    def do_GET(self) -> None:
+        self.server.counter += 1
+        how = self.server.how
+        if how == "hangs":
+            self.server.released.wait(10)
+            return
+        body = json.dumps(
+            {
+                "guest": self.server.guest,
+                "boot": self.server.boot,
+                "host": "h",
+                "counter": self.server.counter,
+            }
+        )
+        self.send_response(404 if how == "404" else 200)
+        self.end_headers()
+        self.wfile.write(body[: 10 if how == "half" else None].encode())
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.fixture
+def service() -> Iterator[Any]:
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    server.counter, server.how, server.guest, server.boot = 0, "", CT.name, "boot-1"
+    server.released = threading.Event()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield server
+    server.released.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> dict[str, Node]:
+    return {name: Node(name, tmp_path / name) for name in ("node1", "node2")}
+
+
+class Bmc:
+    state = "On"
+
+    def power_state(self) -> str:
+        if self.state == "lost":
+            raise RackproofError("the BMC does not answer")
+        return self.state
+
+
+def asking(port: int, timeout_s: float = 0.4, name: str = CT.name) -> Callable[[], Far]:
+    config = json.loads(heartbeats_vantage.settings([CT], 0.05, 60))
+    config.update(guests=[[name, "127.0.0.1", port]], timeout_ns=int(timeout_s * 1e9))
+    words, first = python(AGENT.read_text(), json.dumps(config))
+    return lambda: Far("here", [sys.executable, *words], first)
+
+
+@pytest.fixture
+def watch(
+    service: Any, nodes: dict[str, Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Heartbeats]:
+    monkeypatch.setattr(heartbeats, "START_S", 20.0)
+    monkeypatch.setattr(heartbeats_locks, "INTERVAL_S", 0.2)
+    for name, value in (("SILENT_S", 0.5), ("POWER_S", 0.1)):
+        monkeypatch.setattr(heartbeats_nodes, name, value)
+    nodes["node1"].contain(9001, 77)
+    cluster: Any = SimpleNamespace(
+        nodes=nodes, bmcs={name: Bmc() for name in nodes}, site=SITE.model_copy(update={"ceph": None})
+    )
+    made = Heartbeats(
+        cluster, [CT], 0.1, 60, path=tmp_path / "run" / "heartbeats.jsonl",
+        asking=asking(service.server_address[1]), root="$HERE",
+    )  # fmt: skip
+    yield made
+    made.stop()
+
+
+def shows(watch: Heartbeats, true: Callable[[Record], bool], what: str) -> Record:
+    return watch.until(true, 15, what)
+
+
+def running(record: Record, node: str) -> list[str]:
+    return [sight.running.get(CT.name, "") for sight in record.sights if sight.node == node]
+
+
+def test_a_guest_is_heard_and_seen_and_all_is_written_down(
+    watch: Heartbeats, service: Any, tmp_path: Path
+) -> None:
+    with watch:
+        shows(watch, lambda r: len([b for b in r.beats if b.heard]) >= 10, "ten beats")
+    record = watch.record
+    judge(record).prove()
+    assert "0 counters back, 0 seen twice" in judge(record).summary()
+    assert {beat.boot for beat in record.beats if beat.heard} == {"boot-1"}
+    assert set(running(record, "node1")) == {"77.539"} and set(running(record, "node2")) == {""}
+    assert {s.kernel for s in record.sights if s.node == "node1"} == {"kernel-of-node1"}
+    for beat in record.beats:
+        assert beat.asked_ns <= beat.told_ns <= record.until_ns + int(1e9)
+    for sight in record.sights:
+        assert sight.first_lo_ns <= sight.first_hi_ns and sight.last_lo_ns <= sight.last_hi_ns
+        assert sight.first_hi_ns - sight.first_lo_ns < 0.5e9, "both ends of a sample lie close together here"
+        assert sight.widest_ns < 1.5e9
+    assert read(tmp_path / "run" / "heartbeats.jsonl") == record
+    assert watch.stop() == record
+
+
+def test_a_record_that_was_cut_off_is_read_as_far_as_it_goes(watch: Heartbeats, tmp_path: Path) -> None:
+    with watch:
+        shows(watch, lambda r: len(r.beats) >= 10, "ten questions")
+    path = tmp_path / "run" / "heartbeats.jsonl"
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join(lines[:-3]) + '\n{"k":"beat","vant')
+    record = read(path)
+    assert record.beats == watch.record.beats[: len(record.beats)] and record.beats
+    assert record.since_ns < record.until_ns <= watch.record.until_ns + int(1e9)
+    path.write_text('{"k":"beat","x":1}\n')
+    with pytest.raises(RackproofError, match=r"heartbeats.jsonl:1: expected an event"):
+        read(path)
+    path.write_text("")
+    with pytest.raises(RackproofError, match="it has no beginning"):
+        read(path)
+
+
+def test_a_second_copy_by_hand_is_named_with_both_nodes(watch: Heartbeats, nodes: dict[str, Node]) -> None:
+    with watch:
+        shows(watch, lambda r: len(r.beats) >= 5, "five questions")
+        nodes["node2"].contain(9001, 88)
+        shows(watch, lambda r: bool(seen_twice(r).findings), "the second copy")
+        nodes["node2"].contain(9001, 88, running=False)
+        shows(watch, lambda r: running(r, "node2")[-1] == "", "its end")
+    with pytest.raises(RunningTwiceError, match=r"node1 \(77\.539\) and node2 \(88\.616\)"):
+        judge(watch.record).prove()
+
+
+def test_a_watcher_that_is_killed_is_begun_again_and_that_is_told(
+    watch: Heartbeats, nodes: dict[str, Node]
+) -> None:
+    with watch:
+        shows(
+            watch, lambda r: any(s.node == "node2" and s.last_lo_ns > r.since_ns for s in r.sights), "node2"
+        )
+        nodes["node2"].boots("kernel-2")
+        nodes["node2"].kill()
+        record = shows(watch, lambda r: any(s.kernel == "kernel-2" for s in r.sights), "the node again")
+    (trouble,) = record.trouble
+    assert trouble.watcher == "node2"
+    before = max(s.last_lo_ns for s in record.sights if s.node == "node2" and s.kernel != "kernel-2")
+    after = min(s.first_hi_ns for s in record.sights if s.node == "node2" and s.kernel == "kernel-2")
+    assert seen_twice(record).resolution_s >= (after - before) / 1e9 - 0.01, "it was blind for so long"
+
+
+def test_a_silent_node_has_its_bmc_asked(watch: Heartbeats, nodes: dict[str, Node]) -> None:
+    with watch:
+        bmc = watch._watches[1]._bmc
+        assert isinstance(bmc, Bmc)
+        bmc.state = "lost"
+        os.kill(int((nodes["node2"].folder / "pid").read_text()), signal.SIGSTOP)
+        record = shows(watch, lambda r: any(p.failed for p in r.power), "a BMC that does not answer")
+        bmc.state = "Off"
+        record = shows(watch, lambda r: any(p.state == "Off" for p in r.power), "the BMC's word")
+        nodes["node2"].kill()
+    assert {power.node for power in record.power} == {"node2"}
+
+
+def test_what_the_manager_wrote_is_told_when_it_changes(watch: Heartbeats, nodes: dict[str, Node]) -> None:
+    def write(state: str, more: int = 0) -> None:
+        status = {
+            "master_node": "node2", "timestamp": 1, "node_status": {"node1": state},
+            "service_status": {CT.sid: {"node": "node1", "state": "started", "uid": "x" * more}},
+        }  # fmt: skip
+        (nodes["node2"].folder / "etc/pve/ha/manager_status").write_text(json.dumps(status, indent=1))
+
+    with watch:
+        write("online")
+        shows(watch, lambda r: any(s.nodes == {"node1": "online"} for s in r.ha), "the first state")
+        write("unknown", more=3000)
+        record = shows(watch, lambda r: any(s.nodes == {"node1": "unknown"} for s in r.ha), "the next state")
+        (nodes["node2"].folder / "etc/pve/ha/manager_status").write_text('{"half": ')
+        time.sleep(1.5)
+    assert [state.nodes["node1"] for state in watch.record.ha] == ["online", "unknown"]
+    assert record.ha[-1].services == {CT.sid: ("node1", "started")} and record.ha[-1].by == "node2"
+
+
+def test_nothing_that_was_started_stays(watch: Heartbeats, nodes: dict[str, Node]) -> None:
+    with watch:
+        pids = [int((node.folder / "pid").read_text()) for node in nodes.values()]
+        (child,) = {int(p) for p in Path(f"/proc/{pids[0]}/task/{pids[0]}/children").read_text().split()}
+    for pid in (*pids, child):
+        assert not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_a_guest_that_is_not_heard_is_named(
+    watch: Heartbeats, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeats, "START_S", 1.0)
+    service.how = "404"
+    with pytest.raises(UnknownError, match="did not begin within 1 s: beat-ct was not heard"), watch:
+        raise AssertionError("it began")
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("404", "HTTP status 404"),
+        ("half", "the answer is no heartbeat"),
+        ("hangs", "no answer within 0.4 s"),
+        ("another", "beat-vm answered in its place"),
+        ("gone", "Connection refused"),
+    ],
+)
+def test_why_a_guest_was_not_heard(watch: Heartbeats, service: Any, how: str, why: str) -> None:
+    with watch:
+        service.how = how
+        if how == "another":
+            service.guest = VM.name
+        if how == "gone":
+            service.socket.close()
+        record = shows(watch, lambda r: sum(beat.missing == why for beat in r.beats) >= 3, why)
+        if how == "hangs":
+            late = [beat.told_ns - beat.asked_ns for beat in record.beats if beat.missing]
+            assert min(late) > 0.35e9, "a question is given its time"
+            open_now = max(
+                sum(o.asked_ns < b.asked_ns < o.told_ns for o in record.beats) for b in record.beats
+            )
+            assert open_now <= 30, "and few are open at a time"
+        service.how, service.guest = "", CT.name
+        if how != "gone":
+            shows(watch, lambda r: r.of(CT.name)[-1].heard, "it is heard again")
+
+
+def test_questions_that_are_not_answered_are_bounded(service: Any) -> None:
+    """At most `most` are open: the guest sees no more connections than that."""
+    service.how = "hangs"
+    config = {
+        "guests": [[CT.name, "127.0.0.1", service.server_address[1]]], "interval_ns": 10_000_000,
+        "timeout_ns": 60_000_000_000, "most": 3, "limit_s": 1.0, "quiet_s": 60,
+    }  # fmt: skip
+    words, first = python(AGENT.read_text(), json.dumps(config))
+    done = subprocess.run(
+        [sys.executable, *words], input=first + b"", capture_output=True, timeout=20, check=False
+    )
+    assert done.returncode == 0 and service.counter <= 3
+
+
+class TestWhatANodeShows:
+    """The shell's word, for each way in which a guest can be there."""
+
+    @pytest.fixture
+    def node(self, tmp_path: Path) -> Node:
+        return Node("node1", tmp_path / "node1")
+
+    def told(self, node: Node) -> dict[str, str]:
+        """The first line about what runs."""
+        settings = heartbeats_nodes._settings({9001: CT, 9002: VM}, 0.05, 60, "$HERE")
+        program = settings + Path(heartbeats_nodes.__file__).with_name("heartbeats_places.sh").read_text()
+        env = {**os.environ, "HERE": str(node.folder)}
+        done = subprocess.run(
+            ["bash", "-s"], input=program, capture_output=True, text=True, env=env, timeout=20, check=False
+        )
+        (line, *_) = [line for line in done.stdout.splitlines() if line.startswith("runs ")]
+        return dict(word.split("=") for word in line.split()[3:])
+
+    def test_nothing(self, node: Node) -> None:
+        assert self.told(node) == {}
+
+    def test_a_container_of_proxmox(self, node: Node) -> None:
+        node.contain(9001, 5)
+        node.contain(9009, 6)
+        assert self.told(node) == {"9001": "5.35"}, "and only of the guests that are asked for"
+
+    def test_a_container_that_is_stopping_has_no_processes(self, node: Node) -> None:
+        node.contain(9001, 5, running=False)
+        assert self.told(node) == {}
+
+    def test_a_container_of_plain_lxc(self, node: Node) -> None:
+        node.process(5, "lxc-start")
+        node.group("lxc.payload.9001", 8)
+        node.group("lxc.monitor.9001", 5)
+        assert self.told(node) == {"9001": "5.35"}
+
+    def test_a_container_without_a_monitor(self, node: Node) -> None:
+        node.group("lxc/9001", 8)
+        assert self.told(node) == {"9001": "-"}
+
+    def test_a_machine(self, node: Node) -> None:
+        node.machine(9002, 6)
+        assert self.told(node) == {"9002": "6.42"}
+
+    def test_a_machine_of_the_rack(self, node: Node) -> None:
+        node.machine(9002, 6, name="qemu-system-x86")
+        assert self.told(node) == {"9002": "6.42"}
+
+    def test_a_machine_that_was_begun_to_receive(self, node: Node) -> None:
+        node.machine(9002, 6, "-incoming", "tcp:10.6.0.11:60000", "-S")
+        assert self.told(node) == {"9002": "6.42i"}
+
+    def test_a_pid_file_that_was_left(self, node: Node) -> None:
+        (node.folder / "run/qemu-server/9002.pid").write_text("6\n")
+        assert self.told(node) == {}
+        node.process(6, "sshd")
+        assert self.told(node) == {}, "another process has the number by now"
+
+    def test_a_machine_without_its_pid_file(self, node: Node) -> None:
+        node.process(6, "kvm", "/usr/bin/kvm")
+        node.group("qemu.slice/9002.scope", 6)
+        assert self.told(node) == {"9002": "6.42"}
+
+    def test_what_is_left_of_a_machine_does_not_run(self, node: Node) -> None:
+        node.machine(9002, 6)
+        stat = node.folder / "proc/6/stat"
+        stat.write_text(stat.read_text().replace(") S ", ") Z "))
+        assert self.told(node) == {}
+
+
+RBD = """
+import json, os
+class Rados:
+    def __init__(self, **_): ...
+    def connect(self, timeout): ...
+    def open_ioctx(self, pool):
+        assert pool == "rbd-containers"
+        return self
+    def __enter__(self): return self
+    def __exit__(self, *_): ...
+class Image(Rados):
+    def __init__(self, context, name, read_only):
+        assert read_only and name == "vm-9001-disk-0"
+        self.told = json.load(open(os.environ["HERE"] + "/ceph.json"))
+    def list_lockers(self):
+        held = self.told["lockers"]
+        return {"tag": "", "exclusive": True, "lockers": held} if held else []
+    def watchers_list(self): return iter([{"addr": a, "id": 1, "cookie": 2} for a in self.told["watchers"]])
+"""
+
+
+@pytest.fixture
+def ceph(nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, list[Any]]]:
+    monkeypatch.setattr(heartbeats_locks, "INTERVAL_S", 0.1)
+    for node in nodes.values():
+        for module in ("rados", "rbd"):
+            (node.folder / "lib" / f"{module}.py").write_text(RBD)
+    kept: list[Any] = []
+    cluster: Any = SimpleNamespace(nodes=nodes, site=SITE)
+    watch = heartbeats_locks.LockWatch(cluster, [CT], (), kept.append, 60)
+    yield watch, kept
+    watch.close()
+
+
+def await_(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 15
+    while not true():
+        assert time.monotonic() < deadline, f"{what}: not within 15 s"
+        time.sleep(0.02)
+
+
+def tell(nodes: dict[str, Node], lockers: list[list[str]], watchers: list[str]) -> None:
+    for node in nodes.values():
+        (node.folder / "ceph.json").write_text(json.dumps({"lockers": lockers, "watchers": watchers}))
+
+
+def test_owners_and_watchers_are_told_by_their_nodes(ceph: Any, nodes: dict[str, Node]) -> None:
+    watch, kept = ceph
+    tell(nodes, [["client.4", "auto 1", "10.6.0.12:0/77"]], ["10.6.0.12:0/77", "v1:192.0.2.1:0/5"])
+    watch.start()
+    await_(lambda: any(not each.failed for each in kept), "a look")
+    found = next(each for each in kept if not each.failed)
+    assert (found.guest, found.owners) == (CT.name, (("client.4", "auto 1", "node2"),))
+    assert found.watchers == ("192.0.2.1", "node2") and found.asked_ns <= found.told_ns
+
+
+def test_nobody_holds_the_lock(ceph: Any, nodes: dict[str, Node]) -> None:
+    watch, kept = ceph
+    tell(nodes, [], [])
+    watch.start()
+    await_(lambda: bool(kept), "a look")
+    assert (kept[0].owners, kept[0].watchers, kept[0].failed) == ((), (), "")
+
+
+def test_an_image_that_is_not_there_and_a_node_that_is_lost(ceph: Any, nodes: dict[str, Node]) -> None:
+    watch, kept = ceph
+    watch.start()
+    await_(lambda: any("No such file" in getattr(each, "failed", "") for each in kept), "a look that failed")
+    tell(nodes, [], [])
+    first = next(node for node in nodes.values() if (node.folder / "locks.pid").exists())
+    os.kill(int((first.folder / "locks.pid").read_text()), signal.SIGKILL)
+    await_(lambda: all((node.folder / "locks.pid").exists() for node in nodes.values()), "the other node")
+    await_(lambda: getattr(kept[-1], "failed", "x") == "", "a look from there")
+    assert [each.watcher for each in kept if hasattr(each, "watcher")] == ["locks"]
+
+
+moments = st.lists(st.floats(0, 50), min_size=1, max_size=8)
+
+
+@given(
+    ahead=st.floats(-1000, 1000), drift=st.floats(-0.99, 0.99).map(lambda part: part * DRIFT),
+    at=st.floats(0, 50), moments=moments,
+    trips=st.lists(st.tuples(st.floats(0, 0.5), st.floats(0, 0.5)), min_size=8, max_size=8),
+    tick=st.sampled_from([1, 10_000_000]), late=st.floats(0, 3),
+)  # fmt: skip
+def test_a_stamp_is_placed_around_the_truth(
+    ahead: float,
+    drift: float,
+    at: float,
+    moments: list[float],
+    trips: list[tuple[float, float]],
+    tick: int,
+    late: float,
+) -> None:
+    clock = Clock(tick)
+
+    def stamp(moment: float) -> int:
+        return int((moment * (1 + drift) + ahead) * 1e9) // tick * tick
+
+    assert clock.place(5, 9) is None
+    for moment, (there, back) in zip(moments, trips, strict=False):
+        clock.compare(int((moment - there) * 1e9), int((moment + back) * 1e9), stamp(moment))
+    placed = clock.place(stamp(at), int((at + late) * 1e9) + 1000)
+    assert placed is not None
+    assert placed[0] - 1000 <= at * 1e9 <= placed[1] + 1000
+
+
+def test_a_machine_that_stood_still_is_not_placed_by_what_was_known_before() -> None:
+    clock = Clock()
+    clock.compare(0, 2_000_000, 500)
+    later, stood = 60_000_000_000, 40_000_000_000
+    clock.compare(later, later + 50_000_000, later - stood)
+    placed = clock.place(later - stood, later + 50_000_000)
+    assert placed is not None and placed[0] >= later - 1 and placed[1] <= later + 50_000_001
+
+
+def test_what_is_told_of_late_may_have_been_then_or_until_now() -> None:
+    clock = Clock()
+    clock.compare(0, 2_000_000, 1_000_000)
+    assert clock.place(5_000_000_000, 9_000_000_000) == (4_996_500_499, 9_000_000_000)
+    assert clock.place(99_000_000_000, 9_000_000_000) is None, "it would lie in the future"
+
+
+def test_a_watch_that_was_never_started_is_ended_all_the_same(watch: Heartbeats) -> None:
+    assert watch.stop().beats == ()
+
+
+def test_two_watches_of_one_file_are_refused(tmp_path: Path, nodes: dict[str, Node]) -> None:
+    (tmp_path / "there").write_text("kept")
+    cluster: Any = SimpleNamespace(nodes=nodes, bmcs={}, site=SITE)
+    with pytest.raises(FileExistsError):
+        Heartbeats(cluster, [CT], path=tmp_path / "there", asking=lambda: Far("", [], b""))
+
+
+def test_a_beat_is_what_was_asked_and_told() -> None:
+    told = heartbeats.beat("node3", {"g": "a", "b": "x", "n": 5, "h": "k"}, 1, 2)
+    assert told == Beat("node3", "a", 1, 2, "x", 5, "k")
+    assert heartbeats.beat("node3", {"g": "a", "m": "late"}, 1, 2) == replace(
+        Beat("node3", "a", 1, 2), missing="late"
+    )

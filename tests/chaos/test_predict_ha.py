@@ -1,0 +1,78 @@
+"""Predicted recovery times against the ranges of the HA manager's own simulator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from chaos import predict_ha
+from chaos.predict_ha import START_S, HaTimes
+from cluster.errors import UnknownError
+
+TIMES = HaTimes(token_s=3.65, consensus_s=4.38, watchdog_s=10.0)
+TOLD = """\
+runtime.config.totem.consensus (u32) = 4380
+runtime.config.totem.crypto_cipher (str) = aes256
+runtime.config.totem.token (u32) = 3650
+runtime.config.totem.token_retransmit (u32) = 869
+watchdog = 10
+"""
+
+
+def test_what_a_node_tells_is_read() -> None:
+    assert predict_ha.parse(TOLD) == TIMES
+    assert predict_ha.parse(TOLD + "watchdog = 30\n").watchdog_s == 30, "the slowest watchdog counts"
+
+
+@pytest.mark.parametrize("lacking", ["totem.token (", "totem.consensus (", "watchdog"])
+def test_what_a_node_does_not_tell_is_unknown(lacking: str) -> None:
+    text = "\n".join(line for line in TOLD.splitlines() if lacking not in line)
+    with pytest.raises(UnknownError, match=lacking.rstrip(" (")):
+        predict_ha.parse(text)
+
+
+@pytest.mark.parametrize(("master", "least", "most"), [(False, 120, 135), (True, 165, 185)])
+def test_guests_of_a_master_take_longer(master: bool, least: float, most: float) -> None:
+    begun = predict_ha.restarted(TIMES, master=master)
+    assert (begun.least_s, begun.most_s) == (least, most)
+    answer = predict_ha.answering(TIMES, master=master)
+    assert (answer.least_s, answer.most_s) == (least, most + START_S)
+    assert ("it was not master" in begun.why) is not master
+
+
+@pytest.mark.parametrize("master", [False, True])
+def test_each_step_of_a_recovery_comes_after_the_one_before(master: bool) -> None:
+    seen = predict_ha.detected(TIMES, master=master)
+    fenced = predict_ha.fenced(TIMES, master=master)
+    begun = predict_ha.restarted(TIMES, master=master)
+    answer = predict_ha.answering(TIMES, master=master)
+    course = (predict_ha.membership(TIMES), seen, fenced, begun, answer)
+    for one, other in zip(course, course[1:], strict=False):
+        assert one.least_s <= other.least_s
+    for each in course:
+        assert each.most_s is not None and each.least_s <= each.most_s
+
+
+def test_a_slow_corosync_makes_recovery_later_and_never_sooner() -> None:
+    slow = predict_ha.restarted(replace(TIMES, token_s=90, consensus_s=108), master=False)
+    assert slow.least_s == 150
+    assert slow.most_s is not None and slow.most_s > 135
+
+
+def test_a_node_without_quorum_is_dead_before_its_guests_begin() -> None:
+    reset = predict_ha.self_reset(TIMES)
+    assert reset.least_s == 50
+    assert reset.most_s is not None and 70 <= reset.most_s < predict_ha.restarted(TIMES, master=False).least_s
+
+
+def test_a_hang_lasts_as_long_as_the_watchdog_is_set_to() -> None:
+    assert predict_ha.bite(replace(TIMES, watchdog_s=255)).most_s == 255
+    quick = predict_ha.started_anew(TIMES, master=False, dead_s=10)
+    assert (quick.least_s, quick.most_s) == (0, 135 + START_S + 10)
+
+
+def test_who_led_is_told_by_the_nodes_that_were_lost() -> None:
+    assert predict_ha.was_master("node1", ("node1", "node2"))
+    assert not predict_ha.was_master("node3", ("node1", "node2"))
+    assert not predict_ha.was_master(None, ("node1",))
