@@ -79,9 +79,10 @@ def _units(folder: Path) -> None:
 
 
 def disable(units: Path, unit: str) -> None:
-    """Nothing wants the unit any more. Its links lead nowhere outside the node: a glob would not see them."""
-    for wants in units.glob("*.wants"):
-        (wants / unit).unlink(missing_ok=True)
+    """Nothing wants or requires the unit any more. Links lead nowhere outside the node: no glob sees them."""
+    for kind in ("wants", "requires"):
+        for folder in units.glob(f"*.{kind}"):
+            (folder / unit).unlink(missing_ok=True)
 
 
 def _named(unit: Path, key: str) -> list[str]:

@@ -80,7 +80,18 @@ CEPH_PACKAGES = (
     "python3-rbd",
     "python3-cephfs",
 )
-ALL_PACKAGES = (*PACKAGES, *CLUSTER_PACKAGES, *CEPH_PACKAGES)
+# Guests, and what stands below HA: Pacemaker, and SBD that feeds the watchdog.
+GUEST_PACKAGES = (
+    "lxc",
+    "qemu-system-x86",
+    "qemu-block-extra",
+    "pacemaker",
+    "pacemaker-cli-utils",
+    "sbd",
+)
+# Not Proxmox VE's: what a role of the harness installs on real nodes, which have a package repository to ask.
+ROLE_PACKAGES = ("fence-agents-redfish",)
+ALL_PACKAGES = (*PACKAGES, *CLUSTER_PACKAGES, *CEPH_PACKAGES, *GUEST_PACKAGES, *ROLE_PACKAGES)
 # botocore describes every AWS service in 109 MB of JSON; a node talks to these.
 AWS_SERVICES = ("iam", "kms", "logs", "s3", "secretsmanager", "ssm", "sts")
 EXCLUDED = (
@@ -97,6 +108,9 @@ EXCLUDED = (
     "/usr/bin/ceph-osdomap-tool",
     "/usr/bin/ceph-syn",
     "/usr/bin/cephfs-*",
+    # Machines that no guest of the rack is.
+    "/usr/bin/qemu-system-i386",
+    "/usr/bin/qemu-system-x86_64-microvm",
 )
 INCLUDED = tuple(f"/usr/lib/python3/dist-packages/botocore/data/{name}/*" for name in AWS_SERVICES)
 # Nothing of this serves a rack without internet, TPM or fibre channel, and each costs start-up time.
@@ -134,8 +148,18 @@ MASKED = (
     "dm-event.socket",
     "blk-availability.service",
 )
-# Start only where something was created: PVE enables the crash collector with the first monitor.
-DISABLED = ("ceph-crash.service",)
+# Start only where something was created: PVE enables the crash collector with the first monitor; HA's daemons
+# start when the cluster has an HA resource. Guests are started by the stand-in, on bridges of Proxmox VE's.
+DISABLED = (
+    "ceph-crash.service",
+    "pacemaker.service",
+    "sbd.service",
+    "sbd_remote.service",
+    "logd.service",
+    "lxc.service",
+    "lxc-net.service",
+    "lxc-monitord.service",
+)
 # Modules of the manager that Proxmox VE has no use for; each is loaded whenever a manager starts.
 MGR_MODULES_ASIDE = (
     "alerts",

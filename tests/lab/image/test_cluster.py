@@ -18,9 +18,10 @@ def rootfs(folder: Path, bcrypt: str = "import bcrypt\n") -> Path:
     for path, text in {"etc/lvm/lvm.conf": "config {}\n", "etc/corosync/corosync.conf": "totem {}\n"}.items():
         (folder / path).parent.mkdir(parents=True)
         (folder / path).write_text(text, encoding="utf-8")
-    wants = folder / "etc/systemd/system/ceph.target.wants"
-    wants.mkdir(parents=True)
-    (wants / "ceph-crash.service").symlink_to("/nowhere/on/this/machine")
+    for place in ("ceph.target.wants/ceph-crash.service", "corosync.service.requires/sbd.service"):
+        link = folder / "etc/systemd/system" / place
+        link.parent.mkdir(parents=True)
+        link.symlink_to("/nowhere/on/this/machine")
     return folder
 
 
@@ -42,7 +43,8 @@ def test_a_node_has_the_daemon_and_a_manager_that_loads_its_modules(tmp_path: Pa
     assert (tree / cluster.ASIDE / "prometheus").is_dir()
     assert not (tree / "etc/corosync/corosync.conf").exists()
     assert "/dev/rbd" in (tree / "etc/lvm/lvm.conf").read_text(encoding="utf-8")
-    assert not list((tree / "etc/systemd/system/ceph.target.wants").iterdir())
+    for folder in ("ceph.target.wants", "corosync.service.requires"):
+        assert not list((tree / "etc/systemd/system" / folder).iterdir())
 
 
 @pytest.mark.parametrize("text", ["", "import bcrypt\nimport bcrypt\n"])

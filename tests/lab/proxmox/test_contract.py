@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from proxmoxer import ResourceException
 
 from lab.standins.proxmox.daemon import endpoints
 from lab.standins.proxmox.daemon.http.registry import Endpoint
@@ -79,6 +80,10 @@ def test_answers_as_the_official_schema_says(key: tuple[str, str], schema: dict[
     for name in case.params:
         family = name.rstrip("0123456789") + "[n]"
         assert name in theirs["parameters"] or family in theirs["parameters"], f"{name} is not official"
+    if case.refusal:
+        with pytest.raises(ResourceException, match=case.refusal):
+            called(rig, key, case)
+        return
     answer = called(rig, key, case)
     found = [
         f"{place or 'the answer'}: {text}"

@@ -1,1 +1,1 @@
-"""The commands of a Proxmox VE node: pvecm, pvesh, pveum."""
+"""The commands of a Proxmox VE node: pct, pveceph, pvecm, pvesh, pveum, qm."""

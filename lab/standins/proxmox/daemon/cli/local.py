@@ -8,11 +8,9 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from .. import endpoints
-from ..config import members
-from ..http import client, tickets
+from ..http import peers
 from ..http.dispatch import PROXY_TIMEOUT_S, handle
 from ..http.errors import ApiError, TaskError
 from ..http.machine import Machine
@@ -68,37 +66,9 @@ def call(machine: Machine, method: str, path: str, params: Mapping[str, Any]) ->
     endpoint, in_path = find(method, path)
     node = in_path.get("node", machine.node)
     if endpoint.proxy_to_node and node not in ("localhost", machine.node):
-        return _at(machine, node, method, path, params)
+        return peers.call(machine, node, method, path, params, timeout_s=PROXY_TIMEOUT_S)
     answer = handle(machine, endpoint, "root@pam", in_path, params, local=True)
     return answer.data if isinstance(answer, Reply) else answer
-
-
-def _at(machine: Machine, node: str, method: str, path: str, params: Mapping[str, Any]) -> Any:
-    """With a ticket that the cluster's key signs: root of a member may."""
-    target = f"/api2/json{quote(path, safe='/:@!')}"
-    form = urlencode(dict(params), doseq=True)
-    headers = {
-        "Cookie": f"PVEAuthCookie={quote(tickets.issue(machine, 'root@pam'), safe='')}",
-        "CSRFPreventionToken": tickets.csrf(machine, "root@pam"),
-    }
-    body = form if method in ("POST", "PUT") else None
-    if body is not None:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-    elif form:
-        target += f"?{form}"
-    connection = client.by_ca(machine, members.address(machine, node), PROXY_TIMEOUT_S)
-    try:
-        connection.request(method, target, body, headers)
-        answer = connection.getresponse()
-        raw = answer.read()
-    except OSError as error:
-        raise client.unreachable(error) from error
-    finally:
-        connection.close()
-    said = json.loads(raw) if raw else {}
-    if answer.status != 200:
-        raise ApiError(answer.status, answer.reason, said.get("errors"))
-    return said["data"]
 
 
 def show(data: Any, form: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ceph import conf, mds, mgr, mon, monitors, pools, setup, units
+from ..config.storages import configured
 from ..http.registry import ApiError, Call, check, endpoint, tasks
 from . import storage
 
@@ -174,7 +175,7 @@ def create_fs(call: Call) -> Any:
     for pool in (f"{name}_data", f"{name}_metadata"):
         if pools.exists(machine, pool):
             raise ApiError(500, f"ceph pools '{name}_data' and/or '{name}_metadata' already exist")
-    if call.params["add-storage"] and any(one.id == name for one in storage.configured(machine)):
+    if call.params["add-storage"] and any(one.id == name for one in configured(machine)):
         raise ApiError(500, f"storage ID '{name}' already defined")
     return tasks.start(call, kind="cephfscreate", id=name, work=lambda log: _make_fs(call, name, log))
 

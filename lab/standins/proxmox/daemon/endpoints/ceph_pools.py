@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ceph import conf, pools, views
+from ..config.storages import configured
 from ..http.machine import Machine
 from ..http.registry import ApiError, Call, check, endpoint, tasks
 from . import storage
@@ -52,7 +53,7 @@ def create(call: Call) -> Any:
     if call.params.get("add_storages"):
         if call.params.get("application", "rbd") != "rbd":
             raise ApiError(500, "cannot add storages for application other than rbd")
-        if any(one.id == name for one in storage.configured(machine)):
+        if any(one.id == name for one in configured(machine)):
             raise ApiError(500, f"storage ID '{name}' already defined")
     wanted = pools.settings({**DEFAULTS, **call.params})
 
@@ -123,6 +124,6 @@ def _storages(machine: Machine, pool: str) -> list[str]:
     """RBD storages that use a pool."""
     return [
         one.id
-        for one in storage.configured(machine)
+        for one in configured(machine)
         if one.kind == "rbd" and pool in (one.values.get("pool", "rbd"), one.values.get("data-pool"))
     ]

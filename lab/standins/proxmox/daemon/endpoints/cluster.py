@@ -7,12 +7,13 @@ from typing import Any
 
 from ..config import members, stats, users
 from ..config.locks import cfs_lock
+from ..config.storages import configured, space
+from ..guests import files, overview
 from ..http import tasks
 from ..http.machine import Machine
 from ..http.parameters import properties, split_list
 from ..http.registry import Call, ParameterError, check, endpoint
 from .node_tasks import entry
-from .storage import configured, space
 
 OPTIONS = "/etc/pve/datacenter.cfg"
 _TEXT = {"type": "string", "optional": 1}
@@ -56,11 +57,17 @@ def status(call: Call) -> Any:
     parameters={"type": {"type": "string", "enum": ["vm", "storage", "node", "sdn"], "optional": 1}},
 )
 def resources(call: Call) -> Any:
-    """Nodes and storages that the caller may see; figures of another node are those it told last."""
+    """Guests, nodes and storages that the caller may see; another node's figures are those it told last."""
     wanted = call.params.get("type")
     found: list[dict[str, Any]] = []
     known = users.read(call.machine)
     seen = members.cluster(call.machine)
+    if wanted in (None, "vm"):
+        found += [
+            line
+            for line in overview.resources(call.machine, seen)
+            if "VM.Audit" in users.privileges(known, call.user, f"/vms/{line['vmid']}")
+        ]
     if wanted in (None, "node"):
         found += [
             {"id": f"node/{line['node']}", "type": "node", "cgroup-mode": 2, **line}
@@ -99,8 +106,7 @@ def _storage(name: str, member: members.Member, state: dict[str, Any]) -> dict[s
     },
 )
 def nextid(call: Call) -> Any:
-    nodes = call.machine.file("/etc/pve/nodes")
-    taken = {int(path.stem) for path in nodes.glob("*/*/[0-9]*.conf") if path.stem.isdigit()}
+    taken = files.everywhere(call.machine).keys()
     if (asked := call.params.get("vmid")) is not None:
         if asked in taken:
             raise ParameterError(vmid=f"VM {asked} already exists")

@@ -1,29 +1,22 @@
-"""/storage and /nodes/{node}/storage: storage.cfg, and the space behind it (kernel and Ceph are asked)."""
+"""/storage and /nodes/{node}/storage: the entries of storage.cfg, and their state on a node."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import ceph_space, sections, users
+from ..config import storages as config
+from ..config import users
 from ..config.locks import cfs_lock
 from ..config.sections import Section
+from ..config.storages import CONTENT, PATH, REQUIRED, configured, named, space
 from ..http.machine import Machine
 from ..http.parameters import split_list
 from ..http.registry import ApiError, Call, ParameterError, check, endpoint
 
-PATH = "/etc/pve/storage.cfg"
-CONTENT = {"dir": ("images", "iso,vztmpl,backup,snippets,rootdir,images,import"),
-           "btrfs": ("images,rootdir", "iso,vztmpl,backup,snippets,rootdir,images,import"),
-           "rbd": ("images", "images,rootdir"),
-           "cephfs": ("vztmpl,iso,backup", "vztmpl,iso,backup,snippets,import"),
-           "pbs": ("backup", "backup")}  # fmt: skip
-REQUIRED = {"dir": ("path",), "btrfs": ("path",), "rbd": (), "cephfs": (), "pbs": ("server", "datastore")}
 FIXED = ("path", "server", "datastore", "fs-name", "monhost")  # only at creation
-SHARED = ("rbd", "cephfs", "pbs")
 _TEXT = {"type": "string", "optional": 1}
 _FLAG = {"type": "boolean", "optional": 1}
 ALLOWED: Mapping[str, Mapping[str, Any]] = {
@@ -50,16 +43,6 @@ ALLOWED: Mapping[str, Mapping[str, Any]] = {
 AT_CREATION: Mapping[str, Mapping[str, Any]] = {"path": _TEXT, "datastore": _TEXT}
 TYPES = ["btrfs", "cephfs", "cifs", "dir", "esxi", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "pbs",
          "rbd",          "zfs", "zfspool"]  # fmt: skip
-
-
-def configured(machine: Machine) -> list[Section]:
-    """storage.cfg; where there is none, PVE's own default."""
-    found = sections.parse(machine.read(PATH))
-    if not any(section.id == "local" for section in found):
-        found.insert(
-            0, Section("dir", "local", {"path": "/var/lib/vz", "content": "iso,vztmpl,backup,import"})
-        )
-    return found
 
 
 def _digest(machine: Machine) -> str:
@@ -96,20 +79,13 @@ def storages(call: Call) -> Any:
     ]
 
 
-def _named(machine: Machine, name: str) -> Section:
-    for section in configured(machine):
-        if section.id == name:
-            return section
-    raise ApiError(500, f"storage '{name}' does not exist")
-
-
 @endpoint(
     "GET",
     "/storage/{storage}",
     permissions=check("/storage/{storage}", "Datastore.Allocate", "Datastore.Audit"),
 )
 def storage(call: Call) -> Any:
-    return _shown(call.machine, _named(call.machine, call.path["storage"]))
+    return _shown(call.machine, named(call.machine, call.path["storage"]))
 
 
 def _values(kind: str, params: Mapping[str, Any]) -> dict[str, str]:
@@ -171,7 +147,7 @@ def create(call: Call) -> Any:
             raise ApiError(500, f"storage ID '{name}' already defined")
         secret = _keep_secret(call.machine, name, kind, call.params)
         known.append(Section(kind, name, values))
-        _write(call.machine, known)
+        config.write(call.machine, known)
     found: dict[str, Any] = {"storage": name, "type": kind}
     return {**found, "config": {}} if secret else found
 
@@ -197,10 +173,6 @@ def _keep_secret(machine: Machine, name: str, kind: str, params: Mapping[str, An
 
 def _admin_keyring(machine: Machine) -> str:
     return machine.read("/etc/pve/priv/ceph.client.admin.keyring")
-
-
-def _write(machine: Machine, known: list[Section]) -> None:
-    machine.write(PATH, sections.render(known, {key for keys in REQUIRED.values() for key in keys}))
 
 
 @endpoint(
@@ -235,7 +207,7 @@ def update(call: Call) -> Any:
         section.values.update(_values(section.kind, given))
         for key in split_list(call.params.get("delete", "")):
             section.values.pop(key, None)
-        _write(call.machine, known)
+        config.write(call.machine, known)
     return {"storage": name, "type": section.kind}
 
 
@@ -244,48 +216,13 @@ def delete(call: Call) -> Any:
     """The entry and its key; never what is stored."""
     name = call.path["storage"]
     with cfs_lock(call.machine, "file-storage_cfg"):
-        section = _named(call.machine, name)
-        _write(call.machine, [one for one in configured(call.machine) if one.id != name])
+        section = named(call.machine, name)
+        config.write(call.machine, [one for one in configured(call.machine) if one.id != name])
         for file in (f"ceph/{name}.keyring", f"ceph/{name}.secret", f"storage/{name}.pw"):
             call.machine.file(f"/etc/pve/priv/{file}").unlink(missing_ok=True)
     if section.kind == "cephfs":
         place = section.values.get("path", f"/mnt/pve/{name}")
         call.machine.run(["umount", place], check=False)
-
-
-def space(machine: Machine, section: Section) -> dict[str, Any]:
-    """What `pvesm status` tells of one storage: bytes, whether it can be used."""
-    enabled = not section.values.get("disable")
-    content = section.values.get("content", CONTENT.get(section.kind, ("none", ""))[0])
-    shared = int(section.kind in SHARED or section.values.get("shared") == "1")
-    found = {"storage": section.id, "type": section.kind, "content": content, "enabled": int(enabled),
-             "shared": shared, "active": 0, "total": 0, "used": 0, "avail": 0}  # fmt: skip
-    held = _space(machine, section) if enabled else None
-    if held:
-        total, used, avail = held
-        found |= {"active": 1, "total": total, "used": used, "avail": avail}
-    return found
-
-
-def _space(machine: Machine, section: Section) -> tuple[int, int, int] | None:
-    """Total, used, available in bytes; None where it is not there."""
-    if section.kind == "rbd":
-        return ceph_space.pool(machine, section.values.get("pool", "rbd"))
-    if section.kind == "cephfs":
-        if not ceph_space.mounted(machine, section):
-            return None
-    elif section.kind not in ("dir", "btrfs"):
-        return None
-    try:
-        found = os.statvfs(machine.file(section.values.get("path", f"/mnt/pve/{section.id}")))
-    except OSError:
-        return None
-    total, free, usable = (n * found.f_frsize for n in (found.f_blocks, found.f_bfree, found.f_bavail))
-    return total, total - free, usable
-
-
-def _here(section: Section, node: str) -> bool:
-    return not section.values.get("nodes") or node in split_list(section.values["nodes"])
 
 
 @endpoint(
@@ -302,7 +239,7 @@ def node_storages(call: Call) -> Any:
     found = []
     wanted = set(split_list(call.params.get("content", "")))
     for section in configured(call.machine):
-        if call.params.get("storage", section.id) != section.id or not _here(section, call.node):
+        if call.params.get("storage", section.id) != section.id or not config.is_at(section, call.node):
             continue
         if not _visible(call, section.id) or (call.params["enabled"] and section.values.get("disable")):
             continue
@@ -320,14 +257,14 @@ SEEN = check("/storage/{storage}", "Datastore.Audit", "Datastore.AllocateSpace")
 
 @endpoint("GET", "/nodes/{node}/storage/{storage}", permissions=SEEN)
 def node_storage_index(call: Call) -> Any:
-    _named(call.machine, call.path["storage"])
-    return [{"subdir": "status"}]
+    named(call.machine, call.path["storage"])
+    return [{"subdir": name} for name in ("content", "status", "upload")]
 
 
 @endpoint("GET", "/nodes/{node}/storage/{storage}/status", permissions=SEEN)
 def node_storage_status(call: Call) -> Any:
-    section = _named(call.machine, call.path["storage"])
-    if not _here(section, call.node):
+    section = named(call.machine, call.path["storage"])
+    if not config.is_at(section, call.node):
         raise ApiError(500, f"storage '{section.id}' is not available on node '{call.node}'")
     state = space(call.machine, section)
     return {key: value for key, value in state.items() if key != "storage"}

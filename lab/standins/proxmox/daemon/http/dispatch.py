@@ -32,6 +32,8 @@ class Request:
     headers: Mapping[str, str]
     body: bytes = b""
     client: str = "127.0.0.1"
+    #: of a form in parts: its fields, the file's place among them (upload.py)
+    form: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ def answer(machine: Machine, request: Request) -> Answer:
     try:
         return _served(machine, request)
     except ApiError as error:
-        return _refusal(error)
+        return refusal(error)
     except Exception as error:  # noqa: BLE001 - a daemon outlives what one request does
         traceback.print_exc(file=sys.stderr)
-        return _refusal(ApiError(500, str(error) or type(error).__name__))
+        return refusal(ApiError(500, str(error) or type(error).__name__))
 
 
-def _refusal(error: ApiError) -> Answer:
+def refusal(error: ApiError) -> Answer:
+    """An error as the wire has it."""
     reason = " ".join(error.message.split())
     if (error.status == 401 and reason in ("No ticket", "Authentication failed!")) or error.status >= 595:
         return Answer(error.status, reason, b"")
@@ -65,22 +68,34 @@ def _refusal(error: ApiError) -> Answer:
     return Answer(error.status, reason, json.dumps(body).encode())
 
 
-def _served(machine: Machine, request: Request) -> Answer:
+def admit_upload(machine: Machine, request: Request) -> None:
+    """ApiError unless the request, of which only the head is there, may send a file where it does."""
+    endpoint, _, _ = _admitted(machine, request)
+    if not endpoint.path.endswith("/upload"):
+        kind = request.headers.get("content-type", "").partition(";")[0]
+        raise ApiError(501, f"upload of '{kind}' not implemented")
+
+
+def _admitted(machine: Machine, request: Request) -> tuple[Endpoint, dict[str, str], access.Identity]:
+    """What is asked for, the parameters in the path, and who asks; ApiError where they may not."""
     path = urlsplit(request.target).path
     if not path.startswith(f"{PREFIX}/"):
         raise ApiError(404 if not path.startswith("/api2/") else 501, f"no such file '{path}'")
     path = path.removeprefix(PREFIX).rstrip("/") or "/"
-    who = None
     try:
         endpoint, in_path = find(request.method, unquote(path))
     except ApiError:
         access.identify(machine, request.headers, request.method)  # 401 comes before 501
         raise
     if endpoint.permissions == "world":
-        who = access.Identity("")
-    else:
-        who = access.identify(machine, request.headers, request.method)
-        access.authorize(machine, endpoint, who, in_path)
+        return endpoint, in_path, access.Identity("")
+    who = access.identify(machine, request.headers, request.method)
+    access.authorize(machine, endpoint, who, in_path)
+    return endpoint, in_path, who
+
+
+def _served(machine: Machine, request: Request) -> Answer:
+    endpoint, in_path, who = _admitted(machine, request)
     node = in_path.get("node", "")
     if endpoint.proxy_to_node and node not in ("localhost", machine.node):
         return _proxied(machine, request, node)
@@ -118,11 +133,14 @@ PATH_SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     "userid": {"type": "string", "format": "pve-userid", "maxLength": 64},
     "tokenid": {"type": "string", "pattern": r"[A-Za-z][A-Za-z0-9.\-_]+"},
     "upid": {"type": "string"},
+    "vmid": {"type": "integer", "minimum": 100, "maximum": 999999999},
 }
 
 
 def parameters(request: Request) -> dict[str, Any]:
     """From the query and the body (form or JSON); a name that comes twice is a list."""
+    if request.form:
+        return dict(request.form)
     pairs = parse_qs(urlsplit(request.target).query, keep_blank_values=True)
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     found: dict[str, Any] = {}

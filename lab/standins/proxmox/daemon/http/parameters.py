@@ -53,6 +53,17 @@ FORMATS: dict[str, tuple[Callable[[str], bool], str]] = {
         "value '{}' does not look like a valid user name",
     ),
     "pve-vmid": (_matches(r"[1-9][0-9]{2,8}"), "value does not look like a valid VM ID"),
+    "pve-volume-id": (_matches(r"(?i)[a-z][a-z0-9\-_.]*[a-z0-9]:.+"), "unable to parse volume ID '{}'"),
+    "dns-name": (_matches(rf"{_NAME}(?:\.{_NAME})*"), "value does not look like a valid DNS name"),
+    "mac-addr": (
+        _matches(r"(?i)[0-9a-f][02468ace](?::[0-9a-f]{2}){5}"),
+        "value does not look like a valid unicast MAC address",
+    ),
+    "ipv4": (lambda text: _is_ip(text) and ":" not in text, "value does not look like a valid IPv4 address"),
+    "pve-ipv4-config": (
+        lambda text: text in ("dhcp", "manual") or (_is_cidr(text) and ":" not in text),
+        "invalid ipv4 network configuration",
+    ),
     "pve-task-status-type": (_matches(r"(?i)ok|error|warning|unknown"), "invalid status '{}'"),
     "ip": (_is_ip, "value does not look like a valid IP address"),
     "address": (_is_address, "value does not look like a valid address: {}"),
@@ -193,3 +204,12 @@ def properties(text: str, form: Mapping[str, Schema]) -> dict[str, Any]:
                 f"invalid format - format error\n{name}: property is missing and it is not optional"
             )
     return found
+
+
+def join_properties(values: Mapping[str, Any], form: Mapping[str, Schema]) -> str:
+    """A property string in PVE's order: the default key without its name, what must be given, the others."""
+    names = sorted(values, key=lambda n: (not form[n].get("default_key"), bool(form[n].get("optional")), n))
+    words = {name: str(int(v)) if isinstance(v := values[name], bool) else str(v) for name in names}
+    return ",".join(
+        words[name] if form[name].get("default_key") else f"{name}={words[name]}" for name in names
+    )

@@ -90,7 +90,9 @@ class Endpoint:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        parts = (f"(?P<{p[1:-1]}>[^/]+)" if p.startswith("{") else re.escape(p) for p in self.path.split("/"))
+        parts = [f"(?P<{p[1:-1]}>[^/]+)" if p.startswith("{") else re.escape(p) for p in self.path.split("/")]
+        if parts[-1] == "(?P<volume>[^/]+)":
+            parts[-1] = "(?P<volume>.+)"  # an id of a volume holds slashes
         return re.compile("/".join(parts))
 
     @property

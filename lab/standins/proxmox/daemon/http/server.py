@@ -7,11 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import socket
 from typing import Any
 
-from .dispatch import Answer, Request, answer
+from . import upload
+from .dispatch import Answer, Request, admit_upload, answer, refusal
+from .errors import ApiError
 from .machine import Machine
 
 MAX_BODY = 512 * 1024  # bytes, pveproxy's limit for what is no upload
@@ -87,16 +90,42 @@ class Handler(BaseHTTPRequestHandler):
             length = int(self.headers.get("Content-Length") or 0)
         except ValueError:
             length = -1
+        if self.headers.get("Content-Type", "").startswith("multipart/form-data") and length > 0:
+            self._answered(self._upload(length))
+            return
         if not 0 <= length <= MAX_BODY or "chunked" in self.headers.get("Transfer-Encoding", ""):
             self.close_connection = True
             if MAX_BODY < length <= MAX_DRAINED:
                 self.rfile.read(length)  # a client that still sends would not read the answer
             self._send(Answer(501 if length <= MAX_BODY else 413, "for data too large", b""))
             return
-        headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(length) if length else b""
-        request = Request(self.command, self.path, headers, body, self.client_address[0])
-        reply = answer(self.server.machine, request)
+        self._answered(answer(self.server.machine, replace(self._head(), body=body)))
+
+    def _head(self) -> Request:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return Request(self.command, self.path, headers, client=self.client_address[0])
+
+    def _upload(self, length: int) -> Answer:
+        """A file of any length, taken to disk once it is clear that its sender may send it."""
+        machine, request = self.server.machine, self._head()
+        try:
+            admit_upload(machine, request)
+        except ApiError as error:
+            self.close_connection = True
+            self.rfile.read(min(length, MAX_DRAINED))  # a client that still sends would not read the answer
+            return refusal(error)
+        try:
+            form = upload.receive(machine, self.rfile, length, request.headers["content-type"])
+        except (ApiError, OSError) as error:
+            self.close_connection = True
+            return refusal(error if isinstance(error, ApiError) else ApiError(500, str(error)))
+        reply = answer(machine, replace(request, form=form))
+        if reply.status != 200:
+            upload.discard(machine, form)
+        return reply
+
+    def _answered(self, reply: Answer) -> None:
         if reply.status == 401:
             time.sleep(self.server.refusal_delay_s)
         if self._generation != self.server.generation:
