@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +14,11 @@ import pytest
 import yaml
 
 from cluster.errors import UnreachableError
+from cluster.site import ROOT, load
 from provisioners import ansible
 from provisioners.ansible import ROLES, ProvisioningError, inventory, play, playbook
+from provisioners.ha import fencing
+from tests.provisioners.high_availability import good_node
 
 ROOM = ROLES.parent
 
@@ -90,3 +95,47 @@ def test_every_role_is_in_the_site_playbook_and_every_secret_task_is_silent() ->
             assert task["name"], f"{path}: a task without a name"
             if "node_credentials" in str(task):
                 assert task.get("no_log") is True, f"{path}: {task['name']} would tell credentials"
+
+
+@pytest.fixture
+def ours(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The same nodes, and the roles that are shipped."""
+    monkeypatch.setattr(ansible, "ROLES", ROLES)
+    return cluster
+
+
+def test_the_watchdogs_module_is_chosen_and_what_stood_there_comes_back(ours: Any, tmp_path: Path) -> None:
+    chosen, options = tmp_path / "pve-ha-manager", tmp_path / "watchdog.conf"
+    before = "# select watchdog module (default is softdog)\n#WATCHDOG_MODULE=ipmi_watchdog\n"
+    chosen.write_text(before)
+    paths = {"ha_manager_file": str(chosen), "ha_options_file": str(options)}
+    paths["ha_saved"] = str(tmp_path / "saved")
+    wanted = {**paths, "ha_watchdog_module": "ipmi_watchdog", "ha_watchdog_options": "action=power_cycle"}
+    assert play(ours, "ha", ["node1"], wanted, lambda _: None)
+    assert chosen.read_text().splitlines() == [before.splitlines()[0], "WATCHDOG_MODULE=ipmi_watchdog"]
+    assert options.read_text() == "options ipmi_watchdog action=power_cycle\n"
+    assert play(ours, "ha", ["node1"], wanted, lambda _: None) == {}
+    other = {**wanted, "ha_watchdog_module": "i6300esb", "ha_watchdog_options": ""}
+    play(ours, "ha", ["node1"], other, lambda _: None)
+    assert "WATCHDOG_MODULE=i6300esb" in chosen.read_text()
+    play(ours, "ha", ["node1"], paths, lambda _: None, tasks_from="undo")
+    assert chosen.read_text() == before and not options.exists()
+
+
+def test_where_no_module_is_named_nothing_is_changed(ours: Any, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    assert play(ours, "ha", ["node1"], {"ha_saved": str(saved)}, lambda _: None) == {}
+    assert not saved.exists()
+
+
+def test_what_the_fencing_service_is_told_is_what_phase_7_wants_it_told(cluster: Any, tmp_path: Path) -> None:
+    site = load(ROOT / "sites/pve1.toml")
+    told = tmp_path / "fencing.json"
+    template = {"src": str(ROLES / "fencing/templates/fencing.json.j2"), "dest": str(told)}
+    role(tmp_path, [{"name": "Render", "ansible.builtin.template": template}])
+    defaults = yaml.safe_load((ROLES / "fencing/defaults/main.yml").read_text())
+    name = "pve1-node2"
+    wanted = {**fencing.variables(site, ""), "fencing_node": name}
+    play(cluster, "try", [name], {**defaults, **wanted}, lambda _: None)
+    seen = replace(good_node(site, name), fencing=json.loads(told.read_text()))
+    assert fencing.differences(site, seen) == []
