@@ -37,10 +37,12 @@ pytest_plugins = [
     "steps.phase4_performance",
     "steps.phase4_pools",
     "steps.phase4_trials",
+    "steps.phase7_ha",
     "steps.network_drills",
     "steps.notifying",
     "steps.storage_drills",
     "steps.chaos_night",
+    "steps.compute_drills",
 ]
 
 ROOT = Path(__file__).resolve().parent

@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-WORKERS = 8
-"""Questions under way at once; sshd takes ten sessions on one connection (MaxSessions)."""
+WORKERS = 4
+"""Questions under way at once: more of them only wait for the processor of a small node."""
 
 
 class Ahead:
@@ -39,7 +39,7 @@ class Ahead:
         return look() if begun is None else begun.result()
 
     def quiet(self) -> None:
-        """Waits until nothing is under way any more: before a time is measured that the others would spoil."""
+        """Waits until nothing is under way: before something is measured that the others would spoil."""
         wait(self._begun.values())
 
     def close(self) -> None:

@@ -1,4 +1,6 @@
-"""The night: faults drawn by the seed, or repeated from an earlier run, while ledger and probes run."""
+"""The night: faults drawn by the seed, or repeated from an earlier run, while ledger, probes and heartbeats
+run.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from pytest_bdd import then, when
+from pytest_bdd import given, then, when
 
-from chaos import guard_ceph, night_record, schedule
+from chaos import guards, night_record, schedule
 from chaos.engine import Engine
 from chaos.fault import catalogue
-from chaos.guard import Guard
-from chaos.guard_quorum import Membership
+from chaos.heartbeats import expected
+from chaos.heartbeats_report import HeartbeatsReport
 from chaos.ledger_report import LedgerReport
 from chaos.night import Night, Struck
 from chaos.night_watch import INTERVAL_S, WRITE_S, NightWatch
@@ -26,9 +28,12 @@ from cluster.site import Site
 from reports.evidence import Run, Timeline, judge
 from reports.terminal import say
 from steps.modes import Mode
+from steps.phases import Phases
 from steps.verdict import NotAsOrderedError, all_hold
 
 DEFAULT_MINUTES = 60.0
+HEARTBEATS = "heartbeats"
+"""Folder of the run that the records of heartbeats are kept in."""
 
 
 @dataclass
@@ -38,6 +43,7 @@ class Record:
     course: list[Struck] = field(default_factory=list)
     ledgers: list[LedgerReport] = field(default_factory=list)
     ended: str = ""
+    guests: list[HeartbeatsReport] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -63,21 +69,27 @@ def planned(site: Site, mode: Mode) -> tuple[int, float, tuple[Step, ...]]:
     return seed, minutes, steps
 
 
+@given("the guests that are ordered run")
+def _guests_run(site: Site, phases: Phases) -> None:
+    if expected(site):
+        phases.require(7)
+
+
 @when("faults are drawn from the library one after the other until the night is over")
 def _night(cluster: Cluster, site: Site, mode: Mode, evidence: Run, record: Record) -> None:
     seed, minutes, steps = planned(site, mode)
     evidence.artefact(night_record.PLAN, night_record.plan_text(seed, minutes, steps))
     evidence.note(f"the night's seed is {seed}, for {minutes:g} minutes; the plan is {night_record.PLAN}")
-    guard = Guard(extra=(*guard_ceph.checks(), Membership()), restored_s=guard_ceph.RESTORED_S)
     night = Night(
-        cluster, Engine(cluster, guard, say=say), steps,
+        cluster, Engine(cluster, guards.whole(), say=say), steps,
         seed=seed, minutes=minutes, kinds=catalogue(), say=say,
-        watch=lambda keeper: NightWatch(cluster, keeper, say),
+        watch=lambda keeper: NightWatch(cluster, keeper, say, evidence.folder / HEARTBEATS),
     )  # fmt: skip
     try:
         night.run()
     finally:
         record.course, record.ledgers, record.ended = night.course, night.ledgers, night.ended
+        record.guests = night.guests
         evidence.artefact(night_record.COURSE, night_record.course_text(seed, night.course, night.ended))
         _draw(evidence, night.course)
         _tell(evidence, night.course)
@@ -90,7 +102,7 @@ def _draw(evidence: Run, course: Iterable[Struck]) -> None:
         if drawing is None:
             continue
         bands = tuple((label, start, end, kinds.get(kind, kind)) for label, start, end, kind in drawing.bands)
-        watched = tuple(sorted({*struck.seen.paths, *struck.seen.writes}))
+        watched = tuple(sorted({*struck.seen.paths, *struck.seen.writes, *struck.seen.guests}))
         evidence.timeline(
             Timeline(drawing.title, drawing.events, bands, drawing.outages, drawing.predicted_s, watched)
         )
@@ -132,12 +144,22 @@ def _interruptions(record: Record, evidence: Run) -> None:
             struck.expected, max(struck.seen.resolution_s, path.resolution_s if path else 0.0),
             f"UDP datagrams every {INTERVAL_S * 1000:g} ms between all nodes",
         )  # fmt: skip
+        _silences(evidence, struck)
         if pause is not None or struck.expected_pause is not None:
             _beside(
                 evidence, struck, "longest pause of writes", pause.seconds if pause else 0.0,
                 struck.expected_pause, pause.resolution_s if pause else WRITE_S,
                 f"a record every {WRITE_S * 1000:g} ms from {struck.step.keeper}",
             )  # fmt: skip
+
+
+def _silences(evidence: Run, struck: Struck) -> None:
+    """Which guests were silent, and for how long: what stands for it is judged by the compute drills."""
+    for guest, silence in sorted(struck.seen.guests.items()):
+        evidence.note(
+            f"{struck.step.kind} of {struck.target}: {guest} was silent for {silence.least_s:.1f} s to"
+            f" {silence.seconds:.1f} s" + ("" if silence.ended else ", and is so still")
+        )
 
 
 def _beside(
@@ -172,3 +194,36 @@ def _kept(record: Record, evidence: Run) -> None:
         report.prove()
     if acknowledged == 0:
         raise NotAsOrderedError("no write was acknowledged in the whole night")
+
+
+@then("no guest ran twice, and no guest lost a beat that it had told")
+def _once(site: Site, record: Record, evidence: Run) -> None:
+    if not expected(site):
+        evidence.note("no guest is ordered, so none was watched")
+        return
+    if not record.guests:
+        raise UnknownError("no heartbeats were kept, so nothing can be said of the guests")
+    evidence.note(f"what was heard and seen of guests, as it came, is in the folder {HEARTBEATS}")
+    for report in record.guests:
+        evidence.note(f"guests: {report.summary()}")
+        for restart in report.restarts:
+            evidence.note(str(restart))
+    beats = sum(sum(report.beats.values()) for report in record.guests)
+    twice = sum(len(report.twice.findings) for report in record.guests)
+    back = sum(len(report.back) for report in record.guests)
+    blur = max(report.twice.resolution_s for report in record.guests)
+    evidence.measure(
+        judge(
+            "guests of the night seen twice", float(twice), "times", "=", 0.0, None, 0.0,
+            "boots that beat, processes on nodes and owners of locks; a second life shorter than"
+            f" {blur:.2f} s may not have been seen",
+        )
+    )  # fmt: skip
+    evidence.measure(
+        judge(
+            f"counters of guests that went back, of {beats} beats", float(back), "times", "=", 0.0, None, 0.0,
+            "each beat heard against all that were certainly told before it",
+        )
+    )  # fmt: skip
+    for report in record.guests:
+        report.prove()

@@ -118,10 +118,10 @@ def _no_host_vlan(site: Site, phases: Phases) -> None:
 
 
 @pytest.fixture(scope="session")
-def mesh(phases: Phases) -> probes.Mesh:
+def mesh(phases: Phases, cluster: Cluster) -> probes.Mesh:
     """Full-size pings between all nodes and the search for doubled addresses, taken once."""
-    found: probes.Mesh = phases.ask("full size")
-    return found
+    phases.ahead.quiet()
+    return probes.mesh(cluster)
 
 
 @then("packets of full size pass between every pair of nodes over the host network without being fragmented")

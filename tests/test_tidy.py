@@ -131,7 +131,7 @@ IMPORTED_AS = {
 ON_NODES = {
     "fusepy": ("python3-fusepy", r"lab/standins/proxmox/daemon/.*"),
     "rados": ("python3-rados", r"lab/standins/proxmox/daemon/.*|chaos/ledger_stores\.py|.*_agent\.py"),
-    "rbd": ("python3-rbd", r"lab/standins/proxmox/daemon/.*|chaos/ledger_stores\.py"),
+    "rbd": ("python3-rbd", r"lab/standins/proxmox/daemon/.*|chaos/ledger_stores\.py|.*_agent\.py"),
     "cephfs": ("python3-cephfs", r"chaos/ledger_stores\.py"),
 }
 

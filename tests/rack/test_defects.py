@@ -1,7 +1,7 @@
 """Each defect of the catalogue, put into a converged rack: caught by the scenario it names and no other.
 
 Needs a rack on which `pytest features/ --no-chaos` has passed. Every defect costs one look-only pass over all
-features, or those that RACKPROOF_FEATURES names (`--provision never --no-chaos`); those of the cluster and the
+features, or over those in RACKPROOF_FEATURES (`--provision never --no-chaos`); those of the cluster and the
 storage a second one, in which what is missing may be provisioned: it mends them, or says why it must not.
 Tables are printed at the end (`-s`).
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,10 @@ from typing import Any
 import pytest
 
 from chaos import night_record
+from chaos.heartbeats_beats import CounterBack
+from chaos.heartbeats_record import Beat
+from chaos.heartbeats_report import CounterBackError, HeartbeatsReport
+from chaos.heartbeats_twice import RunningTwiceError, Twice, TwiceReport
 from chaos.ledger_report import LostWriteError
 from chaos.night import Seen, Struck
 from chaos.predict import Prediction
@@ -22,6 +27,7 @@ from steps import chaos_night
 from steps.chaos_night import Record, planned
 from steps.modes import Mode
 from steps.verdict import NotAsOrderedError
+from tests.chaos.world import GUESTS
 
 STEP = Step(0, 0, "node3", "latency", ("node2", "node1"), 5.0)
 
@@ -108,6 +114,59 @@ def test_one_lost_write_is_enough(ledgers: Any, error: Any, run: Run) -> None:
             chaos_night._kept(record, run)
     for measured in run.record.scenarios[0].measurements:
         assert measured.met == (error is not LostWriteError)
+
+
+def heard(**more: Any) -> HeartbeatsReport:
+    calm = HeartbeatsReport({"beat-ct": 99}, (), (), (), TwiceReport((), {}, 0.5), {})
+    return replace(calm, **more)
+
+
+BEFORE, AFTER = (Beat("here", "beat-ct", at, at + 1, "a", 9 - at) for at in (1, 5))
+SEEN_TWICE = TwiceReport((Twice("beat-ct", "node", "node1 (5.5)", "node2 (6.6)", 20.0, 3.0),), {}, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("reports", "error", "met"),
+    [
+        ([heard(), heard()], None, [True, True]),
+        ([heard(), heard(twice=SEEN_TWICE)], RunningTwiceError, [False, True]),
+        ([heard(back=(CounterBack("beat-ct", BEFORE, AFTER),))], CounterBackError, [True, False]),
+        (
+            [heard(twice=TwiceReport((), {"beat-ct": ("node1 was not seen",)}, 60.0))],
+            UnknownError,
+            [True, True],
+        ),
+        ([heard(beats={"beat-ct": 0})], UnknownError, [True, True]),
+        ([], UnknownError, []),
+    ],
+    ids=["calm", "twice", "counter back", "blind", "never heard", "no heartbeats"],
+)
+def test_one_guest_seen_twice_is_enough(
+    reports: Any, error: Any, met: list[bool], site: Site, run: Run
+) -> None:
+    record = Record([struck()], guests=reports)
+    ordered = site.model_copy(update={"guests": GUESTS})
+    if error is None:
+        chaos_night._once(ordered, record, run)
+    else:
+        with pytest.raises(error):
+            chaos_night._once(ordered, record, run)
+    assert [measured.met for measured in run.record.scenarios[0].measurements] == met
+
+
+def test_a_night_without_guests_says_so(site: Site, run: Run) -> None:
+    chaos_night._once(site.model_copy(update={"guests": ()}), Record([struck()]), run)
+    assert run.record.scenarios[0].notes == ["no guest is ordered, so none was watched"]
+
+
+def test_a_silence_is_told_with_its_bounds(run: Run) -> None:
+    silence = Outage("beat-ct", 10.0, 142.0, 2.0)
+    course = [struck(seen=Seen(guests={"beat-ct": silence}))]
+    chaos_night._interruptions(Record(course), run)
+    assert (
+        "latency of node2: late: beat-ct was silent for 130.0 s to 132.0 s" in run.record.scenarios[0].notes
+    )
+    assert course[0].to_json()["guests_silent_s"] == 132.0
 
 
 def test_each_interruption_is_recorded_beside_its_prediction(run: Run) -> None:

@@ -263,5 +263,5 @@ def test_only_a_run_that_may_change_things_heals(
 
 
 def test_the_real_phases_are_in_order() -> None:
-    numbers = [(number, phase.number) for number, phase in phases.PHASES.items()]
-    assert numbers == [(number, number) for number in range(len(phases.PHASES))]
+    assert [phase.number for phase in phases.PHASES.values()] == list(phases.PHASES)
+    assert list(phases.PHASES) == sorted(phases.PHASES)
