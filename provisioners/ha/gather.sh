@@ -18,8 +18,8 @@ section holders
 find /proc/[0-9]*/fd -lname '/dev/watchdog*' -printf '%h|%l\n' 2>/dev/null | sort -u | while IFS='|' read -r path device; do
   path=${path%/fd} unit= name=
   read -r name < "$path/comm"
-  while IFS=: read -r _ _ unit; do :; done < "$path/cgroup"
-  echo "${path#/proc/}|$device|${unit##*/}|$name"
+  while IFS=: read -r _ _ group; do unit=${group##*/}; done < "$path/cgroup"
+  echo "${path#/proc/}|$device|$unit|$name"
 done
 section fencing; [ -e /etc/rackproof/fencing.json ] && cat /etc/rackproof/fencing.json
 section program

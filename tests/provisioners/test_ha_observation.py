@@ -315,3 +315,24 @@ def test_each_node_is_looked_at_once_and_one_is_asked_for_the_rest(site: Site) -
     assert seen.nodes[names[1]] == Unreachable(names[1], "no answer", True)
     assert seen.nodes[names[2]] == Unreachable(names[2], "it was never installed", False)
     assert seen.told().master == "a" and len(api.asked) == len(set(api.asked)) + 1  # content: twice
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("0::/system.slice/watchdog-mux.service\n", "watchdog-mux.service"),
+        ("9:name=systemd:/\n0::/system.slice/watchdog-mux.service\n", "watchdog-mux.service"),
+        ("0::/\n", ""),
+    ],
+)
+def test_who_holds_the_watchdog_is_told_with_its_unit(tmp_path: Path, cgroup: str, unit: str) -> None:
+    process = tmp_path / "proc" / "77"
+    (process / "fd").mkdir(parents=True)
+    (process / "fd" / "3").symlink_to("/dev/watchdog0")
+    (process / "comm").write_text("sbd\n")
+    (process / "cgroup").write_text(cgroup)
+    script = (Path(observation.__file__).parent / "gather.sh").read_text()
+    part = script[script.index("find /proc/") : script.index("section fencing")]
+    part = part.replace("/proc/", f"{tmp_path}/proc/")
+    done = subprocess.run(["/bin/sh", "-c", part], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.strip().removeprefix(f"{tmp_path}/proc/") == f"77|/dev/watchdog0|{unit}|sbd"
