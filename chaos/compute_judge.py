@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from chaos.ceph_watch import Moment
 from chaos.fencing_record import BACK, CONFIRMED, GAVE_UP, REFUSED, SENT, Decision, first
@@ -49,10 +50,13 @@ def heard_after(record: Record, guest: str, since_s: float) -> bool:
 
 def left_s(record: Record, guest: str, nodes: Iterable[str]) -> float | None:
     """By when the guest was on none of the nodes any more, as each was seen last; None where it still is."""
-    last = [sights_of(record, node)[-1:] for node in nodes]
-    if any(guest in sight.running for found in last for sight in found):
-        return None
-    return max((sight.first_hi_ns / 1e9 for found in last for sight in found), default=None)
+    found = []
+    for node in nodes:
+        without = list(takewhile(lambda s: guest not in s.running, reversed(sights_of(record, node))))
+        if not without:
+            return None
+        found.append(without[-1].first_hi_ns / 1e9)
+    return max(found, default=None)
 
 
 def silence(record: Record, guest: str, since_s: float) -> Outage | None:

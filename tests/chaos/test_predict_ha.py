@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_each_step_of_a_recovery_comes_after_the_one_before(master: bool) -> Non
     begun = predict_ha.restarted(TIMES, master=master)
     answer = predict_ha.answering(TIMES, master=master)
     course = (predict_ha.membership(TIMES), seen, fenced, begun, answer)
-    for one, other in zip(course, course[1:], strict=False):
+    for one, other in pairwise(course):
         assert one.least_s <= other.least_s
     for each in course:
         assert each.most_s is not None and each.least_s <= each.most_s

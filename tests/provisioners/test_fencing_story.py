@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from provisioners.roles.fencing.files.rackproof_fencing.model import LEASE_S, Order
-from tests.provisioners.fencing_world import LIMITS, World, make_world
+from provisioners.roles.fencing.files.rackproof_fencing.model import LEASE_S, SLACK_S, Lease, Order, Phase
+from provisioners.roles.fencing.files.rackproof_fencing.shared import Shared
+from tests.provisioners.fencing_world import LIMITS, Work, World, make_world
 
 CYCLE = [(1, Order.OFF), (1, Order.ON)]
 
@@ -162,6 +164,34 @@ def test_a_silent_bmc_is_asked_again_ever_more_rarely_and_nothing_is_claimed(wor
     world.bmcs[3].problem = ""
     world.turn(140)
     assert [order for _, order in world.orders(3)] == [Order.OFF, Order.ON]
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "reason"),
+    [
+        (lambda world: world.boot(3), "membership changed at the last moment"),
+        (lambda world: world.part(frozenset({1}), frozenset({2})), "membership changed at the last moment"),
+        (lambda world: setattr(world, "now", world.now + SLACK_S + 1), "took 21 s to answer"),
+    ],
+)
+def test_what_changes_while_an_order_is_written_down_stops_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[World], None], reason: str
+) -> None:
+    write, happened = Shared.write, []
+
+    def slow(self: Shared, name: str, lease: Lease) -> None:
+        write(self, name, lease)
+        if lease.phase is Phase.OFF and not happened:
+            happened.append(lease)
+            meanwhile(world)
+
+    monkeypatch.setattr(Shared, "write", slow)
+    told: list[str] = []
+    monkeypatch.setattr(Work, "tell", lambda _self, outcome: told.append(outcome.problem))
+    world.crash(3)
+    world.turn(LIMITS.wait_s + 20)
+    assert happened and len(told) == 1 and reason in told[0]
+    assert world.given == []
 
 
 def test_a_bmc_that_answers_again_is_taken_at_the_next_attempt(world: World) -> None:

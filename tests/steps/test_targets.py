@@ -37,6 +37,9 @@ PROMISED = {
     "it comes back and all data is whole within #": "osd_failure_recovery",
     "they come back and all data is whole within #": "osd_failure_recovery",
     "it is as fast as before and all data is whole within #": "osd_failure_recovery",
+    "its guests answer again within #": "node_loss_recovery",
+    "it answers again within #": "guest_failure_recovery",
+    "its guests answer from other nodes within #": "guest_failure_recovery",
     "no figure is worse than its baseline by # or more": "baseline_regression",
     **{
         sentence.format(guests): name
