@@ -31,7 +31,7 @@ def missing(site: Site, seen: Observation) -> list[Change]:
         return []
     unseen = [node for node in seen.nodes.values() if isinstance(node, Unreachable)]
     busy = [name for name, node in seen.seen.items() if node.busy]
-    return [
+    made = [
         *(
             Change(n.name, f"see its storage, which does not answer ({n.reason})", PEOPLE, blocks=True)
             for n in unseen
@@ -40,6 +40,11 @@ def missing(site: Site, seen: Observation) -> list[Change]:
         *_packages(site, seen),
         *_daemons(site, seen, "mon"),
         *_silent(site, seen),
+    ]
+    if seen.silent:  # monitors that do not answer tell neither what is there nor what is missing
+        return made
+    return [
+        *made,
         *_authentication(site, seen),
         *_daemons(site, seen, "mgr"),
         *_settings(site, seen),

@@ -309,6 +309,13 @@ def test_silent_monitors_are_waited_for_and_no_drive_is_taken(site: Site, stored
     assert not [c for c in found if c.action in {"osds", "finish", "wipe"}]
 
 
+def test_of_silent_monitors_nothing_is_planned_but_that_they_answer(site: Site, stored: Observation) -> None:
+    """Nobody knows then which pools and settings are there: a plan that makes them anew would be a guess."""
+    found = missing(site, replace(stored, state=None, silent="timed out"))
+    assert [change.action for change in found] == ["answer"]
+    assert found[0].blocks
+
+
 def test_drives_wait_for_the_one_that_is_being_made(site: Site) -> None:
     seen = with_storage(nothing_stored(site), "node1", busy=True)
     assert not [c for c in missing(site, seen) if c.action == "osds"]
