@@ -30,7 +30,7 @@ imports: setup
 	$(BIN)/lint-imports
 
 check: lint types imports
-	$(BIN)/pytest tests -q -n 2 --timeout 300
+	$(BIN)/pytest tests -q -n 4 --dist worksteal --timeout 300
 
 test: check
 

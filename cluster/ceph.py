@@ -132,5 +132,5 @@ class Ceph:
 
 
 def _limit(timeout_s: float) -> float:
-    """Seconds for one daemon: the monitors may be late, and then the manager."""
-    return max(5.0, min(LIMIT_S, (timeout_s - CONNECT_S) / 2))
+    """Seconds for one daemon: the monitors may be late, and then the manager, and both within the deadline."""
+    return min(LIMIT_S, max(0.4 * timeout_s, (timeout_s - CONNECT_S) / 2))

@@ -172,6 +172,7 @@ def test_no_journal_means_nothing_to_heal_and_makes_none(tmp_path: Path) -> None
 def test_what_cannot_be_healed_stays_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "HEAL_S", 0.0)
     monkeypatch.setattr(journal_module, "_GRACE_S", -10.0)
+    monkeypatch.setattr(Breakable, "heal_s", 0.0)
     world = Folder(tmp_path)
     journal = Journal(world.journal)
     journal.begin(Breakable(folder=str(tmp_path), fail="heal"))
