@@ -26,6 +26,7 @@ SETTLE_S = 3.0
 TELL_S = 10.0
 """Progress is told so often."""
 _POLL_S = 1.0
+_K = TypeVar("_K")
 _T = TypeVar("_T")
 
 
@@ -164,13 +165,16 @@ class Guard:
             raise FlapError(f"after {fault.kind} of {fault.target}: {'; '.join(unexplained)}")
 
     def _problems(self, cluster: ClusterPort, fault: Fault, checks: Iterable[Check]) -> list[str]:
-        found = []
-        for check in checks:
+        """What each check finds, in their order; they ask side by side."""
+
+        def of(check: Check) -> list[str]:
             try:
-                found += check.problems(cluster, fault)
+                return check.problems(cluster, fault)
             except RackproofError as error:
-                found.append(f"{check.name}: {error}")
-        return found
+                return [f"{check.name}: {error}"]
+
+        found = _at_once({check: partial(of, check) for check in checks})
+        return [text for texts in found.values() for text in texts]
 
 
 def read_bonds(cluster: ClusterPort) -> dict[str, BondState]:
@@ -179,7 +183,7 @@ def read_bonds(cluster: ClusterPort) -> dict[str, BondState]:
     return _at_once({key: partial(bond_state.read, node, name) for key, node in cluster.nodes.items()})
 
 
-def _at_once(calls: Mapping[str, Callable[[], _T]]) -> dict[str, _T]:
+def _at_once(calls: Mapping[_K, Callable[[], _T]]) -> dict[_K, _T]:
     with ThreadPoolExecutor(max_workers=max(1, len(calls))) as pool:
         waiting = {name: pool.submit(call) for name, call in calls.items()}
         return {name: future.result() for name, future in waiting.items()}

@@ -132,5 +132,5 @@ class Ceph:
 
 
 def _limit(timeout_s: float) -> float:
-    """Seconds for one daemon: the monitors may be late, and then the manager, and both within the deadline."""
+    """Seconds for one daemon: monitors may be late, and then the manager, both within the deadline."""
     return min(LIMIT_S, max(0.4 * timeout_s, (timeout_s - CONNECT_S) / 2))

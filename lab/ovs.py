@@ -226,8 +226,8 @@ def _isolate(rack: Rack) -> None:
     """No forwarding, and no answer on one leg for the address of another.
 
     Linux answers on every interface for every address it has; a guest in VLAN 1 could then reach the
-    controller's VLAN 6 address. The one exception is the cloud endpoint, which the host network reaches as it
-    would reach AWS.
+    controller's VLAN 6 address. The exceptions are the cloud endpoint, which the host network reaches as it
+    would reach AWS, and the BMCs, which it reaches through the site's router: nodes fence each other by them.
     """
     Path("/proc/sys/net/ipv4/ip_forward").write_text("0", encoding="ascii")
     Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("1", encoding="ascii")
@@ -237,21 +237,9 @@ def _isolate(rack: Rack) -> None:
     run(["ip", "rule", "add", "pref", "100", "lookup", "local"])
     for vlan in rack.vlans.values():
         if vlan.controller == rack.services.dns:
-            run(
-                [
-                    "ip",
-                    "rule",
-                    "add",
-                    "pref",
-                    "10",
-                    "iif",
-                    leg(vlan.id),
-                    "to",
-                    rack.oob.aws,
-                    "lookup",
-                    "local",
-                ]
-            )
+            for address in (rack.oob.aws, *(server.bmc for server in rack.server)):
+                rule = ["pref", "10", "iif", leg(vlan.id), "to", address, "lookup", "local"]
+                run(["ip", "rule", "add", *rule])
     legs = [(leg(vlan.id), vlan.subnet) for vlan in rack.vlans.values()]
     for name, subnet in [*legs, (CONTROLLER_M, rack.management.subnet)]:
         for destination in (subnet, "224.0.0.0/4", "255.255.255.255"):

@@ -38,6 +38,11 @@ class Ahead:
         begun: Future[T] | None = self._begun.pop(name, None)
         return look() if begun is None else begun.result()
 
+    def peek(self, name: str, look: Callable[[], T]) -> T:
+        """The same, and it stays there to be taken."""
+        begun: Future[T] | None = self._begun.get(name)
+        return look() if begun is None else begun.result()
+
     def quiet(self) -> None:
         """Waits until nothing is under way: before something is measured that the others would spoil."""
         wait(self._begun.values())

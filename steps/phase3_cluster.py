@@ -314,7 +314,7 @@ def _round_trips(limit: str, site: Site, cluster_mesh: probes.Mesh, evidence: Ru
             evidence, site, "ring_round_trip", f"{t.source} to {t.target} on {networks[t.link]}: round trip",
             t.average, limit, resolution=1e-6,
             method=f"mean of {t.received} pings, {probes.INTERVAL_S * 1000:g} ms apart, nothing else running;"
-            f" the slowest took {t.slowest * 1000:.3g} ms",
+            f" the slowest took {t.slowest * 1000:.3g} ms{f'; {t.earlier}' if t.earlier else ''}",
         )
         for t in cluster_mesh.trips
         if t.received

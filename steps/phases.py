@@ -130,8 +130,10 @@ class Phases:
         return self.seen[number]
 
     def glance(self, number: int) -> Any:
-        """What phase `number` sees now, for a scenario of an earlier one; nothing is required or changed."""
-        return self.phase(number).observe(self.cluster)
+        """What phase `number` sees, for a scenario of an earlier one; nothing is required or changed. Where
+        this run only looks, one look serves both.
+        """
+        return self.ahead.peek(f"phase {number}", lambda: self.phase(number).observe(self.cluster))
 
     def _guard_order(self) -> None:
         """An order that contradicts itself beyond repair is not built."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+import re
 import ssl
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from cluster.aws import Parameter
+from cluster.cluster import Cluster
 from cluster.errors import NotApplicableError, SiteError, UnknownError
 from cluster.site import Site
 from provisioners.membership import observation as module
+from provisioners.membership import probes
 from provisioners.membership.corosync_conf import CorosyncConfError, parse, read, render
 from provisioners.membership.observation import digest, migration, stored
 from provisioners.membership.ordered import addresses, corosync, differences, revise, timeout
@@ -320,12 +325,60 @@ def test_no_cluster_ordered_is_not_applicable(site: Site) -> None:
 
 
 def test_each_node_asks_every_other_over_every_link(site: Site) -> None:
-    text = script(site, site.nodes[0])
+    pairs = [(name, link) for name in ("node2", "node3") for link in (0, 1)]
+    text = script(site, site.nodes[0], pairs)
     assert text.startswith("section clock; chronyd -Q -t 10 'server 10.6.0.1 iburst maxsamples 1' 2>&1\n")
     assert [line.split(";")[0] for line in text.splitlines()[1:]] == [
         *("section node2.0", "section node2.1", "section node3.0", "section node3.1"),
     ]
     assert "-I 10.7.0.11 10.7.0.13 2>&1" in text
+
+
+class Pinging:
+    """Its nodes answer pings; `lost`: packets lost in each try, by (source, target.link)."""
+
+    def __init__(self, site: Site, lost: dict[tuple[str, str], list[int]]) -> None:
+        self.site, self.lost = site, lost
+        self.scripts: list[tuple[str, str]] = []
+
+    @property
+    def nodes(self) -> dict[str, SimpleNamespace]:
+        return {
+            node.name: SimpleNamespace(gather=lambda text, _s, name=node.name: self._answer(name, text))
+            for node in self.site.nodes
+        }
+
+    def each(self, call: Callable[[str], object], nodes: Iterable[str]) -> dict[str, object]:
+        return {name: call(name) for name in nodes}
+
+    def _answer(self, name: str, text: str) -> dict[str, str]:
+        self.scripts.append((name, text))
+        answer = {"clock": "System clock wrong by 0.001 seconds"}
+        for sections, sent in re.findall(r"section (\S+); ping -n -q -c (\d+)", text):
+            lost = (self.lost.get((name, sections)) or [0]).pop(0)
+            answer[sections] = (
+                f"{sent} packets transmitted, {int(sent) - lost} received, time 9ms\n"
+                "rtt min/avg/max/mdev = 0.100/0.250/1.500/0.1 ms\n"
+            )
+        return answer
+
+
+def test_a_pair_that_lost_packets_is_asked_again_and_the_longer_try_stands(site: Site) -> None:
+    world = Pinging(site, {("node1", "node3.1"): [1, 0], ("node2", "node1.0"): [2, 9]})
+    trips = {(t.source, t.target, t.link): t for t in probes.mesh(cast(Cluster, world)).trips}
+    assert len(trips) == 12
+    by_chance, lossy = trips["node1", "node3", 1], trips["node2", "node1", 0]
+    assert (by_chance.sent, by_chance.received) == (probes.AGAIN, probes.AGAIN)
+    assert by_chance.earlier == "49 of 50 packets came back at first"
+    assert lossy.sent - lossy.received == 9
+    again = world.scripts[3:]
+    assert [name for name, _ in again] == ["node1", "node2"] and all(t.count("ping") == 1 for _, t in again)
+
+
+def test_where_nothing_or_everything_is_lost_one_try_is_enough(site: Site) -> None:
+    world = Pinging(site, {("node1", "node3.1"): [50]})
+    trips = probes.mesh(cast(Cluster, world)).trips
+    assert len(world.scripts) == 3 and sum(t.received == 0 for t in trips) == 1
 
 
 def test_ping_and_clock_are_read() -> None:

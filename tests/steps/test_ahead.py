@@ -26,6 +26,14 @@ def test_two_questions_wait_at_the_same_time_and_are_asked_once() -> None:
     ahead.close()
 
 
+def test_who_peeks_leaves_the_answer_to_be_taken() -> None:
+    ahead = Ahead()
+    assert ahead.peek("disks", lambda: 1) == 1, "not begun: asked now"
+    ahead.begin("disks", lambda: 2)
+    assert [ahead.peek("disks", lambda: 1), ahead.take("disks", lambda: 1)] == [2, 2]
+    ahead.close()
+
+
 def test_what_would_disturb_waits_for_the_end_of_what_it_disturbs_even_if_that_fails() -> None:
     free, order = threading.Event(), list[str]()
 
