@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from pytest_bdd import given, parsers, then, when
 
-from chaos import guard_ceph
+from chaos import guard_ceph, schedule
 from chaos.bond_state import BondState
 from chaos.engine import SWITCH, Engine, Window
 from chaos.fault import Fault
@@ -22,6 +22,7 @@ from cluster.site import Site
 from cluster.site_models import NodeSpec
 from reports.evidence import Measurement, Run, Timeline
 from reports.terminal import say
+from steps.modes import Mode
 from steps.verdict import NotAsOrderedError, all_hold, all_met, measure
 
 HOLD_S = 6.0
@@ -50,6 +51,13 @@ class Drill:
         self.mesh = ProbeMesh(self.cluster, paths)
         self.mesh.start()
         time.sleep(CALM_S)
+
+    @property
+    def drawn_node(self) -> NodeSpec:
+        """The node whose paths are watched. Raises UnknownError where there is none."""
+        if self.node is None:
+            raise UnknownError("no node was drawn")
+        return self.node
 
     def inject(self, fault: Fault, hold_s: float) -> None:
         self.window = self.engine.begin(fault)
@@ -119,8 +127,12 @@ def _node(site: Site, text: str) -> NodeSpec:
 
 
 @given(parsers.parse("all paths between {node} and the other nodes are watched"))
-def _watch_node(node: str, site: Site, drill: Drill) -> None:
-    drill.node = _node(site, node)
+def _watch_node(node: str, site: Site, drill: Drill, mode: Mode) -> None:
+    if node == "a drawn node":
+        drill.node = schedule.stream(mode.seed, "links").choice(site.nodes)
+        say(f"{drill.node.name} is drawn")
+    else:
+        drill.node = _node(site, node)
     drill.watch(paths_of(drill.node.name, [n.name for n in site.nodes] + [CONTROLLER]))
 
 
@@ -161,9 +173,9 @@ def _silent(node: str, site: Site, drill: Drill, unnoticed: dict[tuple[object, .
     drill.inject(SilentLink(node=name, interface=bond.leg("active").interface), HOLD_S)
 
 
-@when(parsers.parse("both links of {node} fail at once and nobody is there to help"))
-def _both(node: str, site: Site, drill: Drill) -> None:
-    name = _node(site, node).name
+@when("both links of that node fail at once and nobody is there to help")
+def _both(drill: Drill) -> None:
+    name = drill.drawn_node.name
     legs = tuple(member.interface for member in bond_of(drill.cluster, name).members)
     drill.inject(BothLinksDown(node=name, interfaces=legs), 0.0)
 
@@ -247,11 +259,11 @@ def _as_predicted(drill: Drill, site: Site, evidence: Run, unnoticed: dict[tuple
         )
 
 
-@then(parsers.parse("{node} is alone until its own timer brings the links back"))
-def _alone(node: str, site: Site, drill: Drill, evidence: Run) -> None:
+@then("that node is alone until its own timer brings the links back")
+def _alone(drill: Drill, evidence: Run) -> None:
     window, _ = drill.open()
     report = drill.finish()
-    name = _node(site, node).name
+    name = drill.drawn_node.name
     if window.healed_by != SWITCH:
         raise UnknownError(f"{name} was healed by {window.healed_by}, so its own timer was not shown to work")
     gaps: dict[str, Outage] = {}

@@ -12,6 +12,7 @@ from lab.defects.scenarios import (
     NAMES_AND_TIME,
     RING_CLOCKS,
     ROUND_TRIP,
+    SAME,
     STRANGERS,
     TWO_NETWORKS,
     VOTES,
@@ -50,6 +51,7 @@ def _push(place: Place, _: Memory) -> None:
 
 
 def _wrong_address(place: Place) -> Memory:
+    """The node whose address it is refuses the new version, so that none is in force everywhere."""
     line = shell(place, f"sed -n '{_of_node(place, 's/^ *ring1_addr: *//p')}' {CONF}").strip()
     _edit(place, _of_node(place, f"s/ring1_addr: .*/ring1_addr: {line.rpartition('.')[0]}.99/"))
     return {"address": line}
@@ -99,7 +101,7 @@ DEFECTS = (
     Defect("ring-1-down", "the cable to the management switch is out", (TWO_NETWORKS, ROUND_TRIP),
            _pull, _push, "node", "node2"),
     Defect("wrong-ring-address", "the cluster's configuration gives a node an address that is not its own",
-           (TWO_NETWORKS, KEPT), _wrong_address, _right_address, "node", "node3"),
+           (TWO_NETWORKS, SAME, KEPT), _wrong_address, _right_address, "node", "node3"),
     Defect("missing-vote", "a node is a member and has no vote", (VOTES, KEPT),
            _no_vote, _vote, "node", "node2"),
     Defect("clock-skew", f"a node's time source is {SKEW_S} s off",

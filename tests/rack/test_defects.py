@@ -38,7 +38,14 @@ SUMMARIES = {
     "Nothing of the cluster is left undone",
     "Nothing of the storage is left undone",
 }
-PROVISION = ("features/phase3_cluster.feature", "features/phase4_ceph.feature", "--no-chaos", "-q")
+PROVISION = (
+    "features/phase3_cluster.feature",
+    "features/phase4_ceph.feature",
+    "--no-chaos",
+    "-q",
+    "-m",
+    "not trial",
+)
 PROVISIONED = {defect.name for defect in (*membership.DEFECTS, *storage.DEFECTS)}
 NOT_FOR_US = {
     "ring-1-down": "a cable is put back by people",
