@@ -26,7 +26,8 @@ STALE = "node9"
 SKEW_S = 0.5
 _FOLLOW = "systemctl restart chrony; sleep 8; chronyc -a makestep > /dev/null; sleep 2"
 _NEXT_VERSION = (
-    "old=$(sed -n 's/^ *config_version: *//p' {conf});"
+    "sed -e {change} {conf} | cmp -s - {conf} && exit;"  # as it is to be already: no new version
+    " old=$(sed -n 's/^ *config_version: *//p' {conf});"
     ' sed -e "s/config_version: *$old/config_version: $((old + 1))/" -e {change} {conf} > {conf}.new;'
     " mv {conf}.new {conf}; sleep 5"
 )
