@@ -43,6 +43,7 @@ pytest_plugins = [
     "steps.storage_drills",
     "steps.chaos_night",
     "steps.compute_drills",
+    "steps.compute_fencing",
 ]
 
 ROOT = Path(__file__).resolve().parent

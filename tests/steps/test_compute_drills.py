@@ -17,6 +17,7 @@ from cluster.errors import NotApplicableError, UnknownError
 from cluster.site import ROOT, Site, load
 from reports.evidence import Run
 from steps import compute_drills as steps
+from steps import compute_fencing as fencing
 from steps.compute_figures import Watched
 from steps.verdict import NotAsOrderedError, all_met
 
@@ -68,31 +69,31 @@ CYCLE = (said("off-sent", 180), said("off-confirmed", 183), said("on-sent", 183)
 
 
 def test_a_power_cycle_is_asked_for_whole_and_late_enough(ordered: Site, run: Run) -> None:
-    steps._cycled(ordered, watched(ordered, run, *CYCLE))
+    fencing._cycled(ordered, watched(ordered, run, *CYCLE))
     with pytest.raises(NotAsOrderedError, match="nobody confirmed that node1 was off"):
-        steps._cycled(ordered, watched(ordered, run))
+        fencing._cycled(ordered, watched(ordered, run))
     with pytest.raises(NotAsOrderedError, match=r"switched node1 off 40\.0 s after its loss"):
-        steps._cycled(ordered, watched(ordered, run, said("off-sent", 140), *CYCLE[1:]))
+        fencing._cycled(ordered, watched(ordered, run, said("off-sent", 140), *CYCLE[1:]))
 
 
 def test_a_node_that_was_left_alone_needs_no_confirmation(ordered: Site, run: Run) -> None:
-    steps._confirmed(ordered, watched(ordered, run))
+    fencing._confirmed(ordered, watched(ordered, run))
     with pytest.raises(NotAsOrderedError, match="nobody confirmed that node1 was off"):
-        steps._confirmed(ordered, watched(ordered, run, CYCLE[0]))
+        fencing._confirmed(ordered, watched(ordered, run, CYCLE[0]))
 
 
 def test_where_fencing_cannot_act_it_claims_nothing_and_says_so(ordered: Site, run: Run) -> None:
-    steps._told(ordered, watched(ordered, run, said("refused", 180)))
+    fencing._told(ordered, watched(ordered, run, said("refused", 180)))
     with pytest.raises(NotAsOrderedError, match="nobody was told that node1"):
-        steps._told(ordered, watched(ordered, run, said("waits", 110)))
+        fencing._told(ordered, watched(ordered, run, said("waits", 110)))
     with pytest.raises(NotAsOrderedError, match="node2 said of node1: off-confirmed"):
-        steps._told(ordered, watched(ordered, run, *CYCLE))
+        fencing._told(ordered, watched(ordered, run, *CYCLE))
 
 
 def test_a_watchdog_counts_only_where_nobody_was_quicker() -> None:
     found = {"node1": Anew("node1", "kernel 1", Moment(150.0, 1.0))}
-    assert steps.started_after(found, said("off-sent", 140))
-    assert not steps.started_after(found, said("off-sent", 160))
+    assert fencing.started_after(found, said("off-sent", 140))
+    assert not fencing.started_after(found, said("off-sent", 160))
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,45 @@ def test_data_on_a_server_that_is_off(state: State, monkeypatch: pytest.MonkeyPa
     assert asked[-1][-1] == str(domain.disk_path(state, "DATA201"))
 
 
+COROSYNC = """\
+nodelist {
+  node {
+    name: node2
+    quorum_votes: 1
+    ring1_addr: 10.7.0.12
+  }
+  node {
+    name: node3
+    quorum_votes: 1
+    ring1_addr: 10.7.0.13
+  }
+}
+totem {
+  config_version: 4
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "on", "line"),
+    [("missing-vote", "node2", "quorum_votes: 0"), ("wrong-ring-address", "node3", "ring1_addr: 10.7.0.99")],
+)
+def test_the_clusters_configuration_gets_a_new_version_where_it_changes_and_only_there(
+    node: Path, state: State, name: str, on: str, line: str
+) -> None:
+    (node / "etc/pve").mkdir()
+    (node / "bin/sleep").write_text("#!/bin/sh\n", encoding="ascii")
+    (node / "bin/sleep").chmod(0o755)
+    conf = node / "etc/pve/corosync.conf"
+    conf.write_text(COROSYNC, encoding="ascii")
+    defects.apply(name, on, state=state)
+    of_node = conf.read_text(encoding="ascii").split(f"name: {on}")[1].split("}")[0]
+    assert line in of_node and "config_version: 5" in conf.read_text(encoding="ascii")
+    conf.write_text(COROSYNC.replace("version: 4", "version: 6"), encoding="ascii")  # somebody has mended it
+    defects.undo(name, on, state=state)
+    assert conf.read_text(encoding="ascii") == COROSYNC.replace("version: 4", "version: 6")
+
+
 def test_a_node_that_does_not_answer(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(argv: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(argv, 255, "", "ssh: connect to host: No route to host\n")
