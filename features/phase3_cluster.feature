@@ -5,7 +5,8 @@ Feature: Cluster: the nodes decide together, and no cable parts them
   What is said of the cluster is said by every node for itself.
 
   Background:
-    Given every node's network is configured
+    Given every server is installed as a node
+    And every node's network is configured
     And the nodes are one cluster
 
   @criterion-1

@@ -5,7 +5,10 @@ Feature: Storage performance: as fast as ordered, and not slower than it was
   read, and are removed afterwards. A figure counts after a warm-up, and the report says where it was not steady.
 
   Background:
-    Given storage is ready
+    Given every server is installed as a node
+    And every node's network is configured
+    And the nodes are one cluster
+    And storage is ready
     And every node has loaded the storage at the same time, as virtual machines and as containers do
 
   @criterion-10

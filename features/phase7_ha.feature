@@ -5,7 +5,8 @@ Feature: High availability: guests come back by themselves, and never run twice
   off and on again, so that it comes back by itself.
 
   Background:
-    Given every node's network is configured
+    Given every server is installed as a node
+    And every node's network is configured
     And the nodes are one cluster
     And storage is ready
     And high availability is ready
