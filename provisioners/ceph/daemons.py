@@ -209,10 +209,12 @@ def _await_up(cluster: Cluster) -> None:
     until = time.monotonic() + SETTLE_S
     while time.monotonic() < until:
         try:
-            status = cluster.ceph.must({"prefix": "osd stat"})
+            status = cluster.ceph.must({"prefix": "status"})
         except RackproofError:
             time.sleep(2)
             continue
-        if status.get("num_up_osds") == status.get("num_osds"):
+        osds = status.get("osdmap", {})
+        all_up = osds.get("num_up_osds") == osds.get("num_osds")
+        if all_up and len(status.get("quorum", ())) == status.get("monmap", {}).get("num_mons"):
             return
         time.sleep(2)

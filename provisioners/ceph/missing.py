@@ -103,6 +103,8 @@ def _daemons(site: Site, seen: Observation, kind: str) -> Iterator[Change]:
             yield Change(name, f"make a {UNITS[kind]}", f"{kind}s")
         elif unit != "active":
             yield Change(name, f"start the {UNITS[kind]} (it is {unit or 'not known to systemd'})", "start")
+        elif kind == "mon" and seen.state is not None and name not in seen.state.quorum:
+            yield Change(name, "wait until its monitor is in the quorum", "start")
 
 
 def _configured(node: NodeStorage) -> set[str]:

@@ -13,7 +13,8 @@ import pytest
 from cluster.errors import RackproofError, RefusedError
 from cluster.pve import PveError
 from cluster.site import Site
-from provisioners.ceph.daemons import Daemons, Init, Packages
+from provisioners.ceph import daemons
+from provisioners.ceph.daemons import Daemons, Init, Packages, Start
 from provisioners.ceph.missing import missing
 from provisioners.ceph.osds import DeviceClass, Finish, In, Osds, Purge, Wipe
 from provisioners.ceph.phase import PHASE
@@ -139,6 +140,31 @@ def quiet(_: str) -> None: ...
 
 def plan(site: Site, action: str) -> list[Change]:
     return [c for c in missing(site, nothing_stored(site)) if c.action == action]
+
+
+def status(up: int, quorum: int) -> dict[str, Any]:
+    """As much of `ceph status` as is looked at."""
+    return {
+        "osdmap": {"num_osds": 6, "num_up_osds": up},
+        "quorum": [*range(quorum)],
+        "monmap": {"num_mons": 3},
+    }
+
+
+def test_what_is_started_is_waited_for_until_it_is_up_and_in_the_quorum(
+    site: Site, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = [status(5, 2), status(6, 2), status(5, 3), status(6, 3), status(6, 3)]
+
+    def answer(_: object, timeout_s: float = 45) -> Any:
+        return states.pop(0)
+
+    monkeypatch.setattr(fake.ceph, "must", answer)
+    monkeypatch.setattr(daemons.time, "sleep", lambda _: None)
+    fake.nodes["node3"].answers["is-active"] = "mon.node3\n"
+    Start().apply(fake, [Change("node3", "start the monitor", "start")], quiet)
+    assert fake.log == [("post", "nodes/node3/ceph/start", {"service": "mon.node3"})]
+    assert len(states) == 1, "it is looked at until all is well, and no longer"
 
 
 def test_osds_are_made_by_serial_number_with_progress(site: Site, fake: Any) -> None:

@@ -244,6 +244,13 @@ def test_a_daemon_that_does_not_run_is_started(site: Site, stored: Observation, 
     assert "it is failed" in found.summary
 
 
+def test_a_monitor_that_runs_outside_the_quorum_is_waited_for(site: Site, stored: Observation) -> None:
+    assert stored.state is not None
+    found = only(site, replace(stored, state=replace(stored.state, quorum=("node1", "node2"))))
+    assert (found.node, found.action) == ("node3", "start")
+    assert found.summary == "wait until its monitor is in the quorum"
+
+
 def test_another_release_is_no_matter_for_a_program(site: Site, stored: Observation) -> None:
     packages = dict.fromkeys(stored.node("node1").packages, "17.2.9-1")
     found = only(site, with_storage(stored, "node1", packages=packages))
