@@ -165,7 +165,7 @@ def _apply_round(
     order = list(dict.fromkeys(change.action for change in changes))
     orphans = [change for change in changes if change.action not in phase.actions]
     if orphans:
-        raise CannotApplyError(_difference(phase, orphans, "which no provisioning can put right"))
+        raise CannotApplyError(_difference(phase, orphans, "and no provisioning can put that right"))
     for number, name in enumerate(order, start=1):
         if time.monotonic() > until:
             raise DeadlineError(f"phase {phase.number} ({phase.name}): the deadline passed before '{name}'")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,10 @@ from provisioners.change import Change, Progress
 
 if TYPE_CHECKING:
     from cluster.cluster import Cluster
+
+
+NEARFULL = frozenset({"OSD_NEARFULL", "POOL_NEARFULL"})
+FULLNESS_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class Settings(Kept):
             if isinstance(answer, CephError):
                 raise CephCommandError(f"{name}: {answer}")
         self._flags(cluster, seen["osd"])
+        if NEARFULL & set(health.get("checks", {})):
+            _await_fullness(cluster, progress)
 
     def _flags(self, cluster: Cluster, dump: Any) -> None:
         node = first(cluster.site)
@@ -62,3 +69,16 @@ class Settings(Kept):
             flags.add("pause")
         for flag in sorted(flags & (HINDERING - {"pauserd", "pausewr"})):
             cluster.pve[node].call("put", f"cluster/ceph/flags/{flag}", value=False)
+
+
+def _await_fullness(cluster: Cluster, progress: Progress) -> None:
+    """Until no OSD calls itself nearly full by the former ratio: each says so every few seconds. One that
+    still does after FULLNESS_S is nearly full, and the next observation says so.
+    """
+    began = time.monotonic()
+    while time.monotonic() - began < FULLNESS_S:
+        health = cluster.ceph.must({"prefix": "health", "detail": "detail"})
+        if not NEARFULL & set(health.get("checks", {})):
+            return
+        progress(f"OSDs still call themselves nearly full ({time.monotonic() - began:.0f} s)")
+        time.sleep(3)

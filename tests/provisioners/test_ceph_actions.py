@@ -13,7 +13,7 @@ import pytest
 from cluster.errors import RackproofError, RefusedError
 from cluster.pve import PveError
 from cluster.site import Site
-from provisioners.ceph import daemons
+from provisioners.ceph import daemons, settings
 from provisioners.ceph.daemons import Daemons, Init, Packages, Start
 from provisioners.ceph.missing import missing
 from provisioners.ceph.osds import DeviceClass, Finish, In, Osds, Purge, Wipe
@@ -165,6 +165,34 @@ def test_what_is_started_is_waited_for_until_it_is_up_and_in_the_quorum(
     Start().apply(fake, [Change("node3", "start the monitor", "start")], quiet)
     assert fake.log == [("post", "nodes/node3/ceph/start", {"service": "mon.node3"})]
     assert len(states) == 1, "it is looked at until all is well, and no longer"
+
+
+def test_a_ratio_that_was_put_right_is_waited_for_until_osds_go_by_it(
+    site: Site, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = [
+        {"checks": {"OSD_NEARFULL": {}}},
+        {"checks": {"POOL_NEARFULL": {}}},
+        {"checks": {}},
+        {"checks": {}},
+    ]
+    fake.ceph.answers["health"] = states[0]
+    monkeypatch.setattr(fake.ceph, "must", lambda _command, timeout_s=45: states.pop(0))
+    monkeypatch.setattr(settings.time, "sleep", lambda _: None)
+    Settings().apply(fake, [Change("node1", "set the nearfull ratio", "settings")], quiet)
+    assert len(states) == 1
+
+
+def test_who_stays_nearly_full_is_left_to_the_next_look(
+    site: Site, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.ceph.answers["health"] = {"checks": {"OSD_NEARFULL": {}}}
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(settings.time, "sleep", lambda _: None)
+    monkeypatch.setattr(settings.time, "monotonic", lambda: float(next(clock)))
+    told: list[str] = []
+    Settings().apply(fake, [Change("node1", "set the nearfull ratio", "settings")], told.append)
+    assert told and "nearly full" in told[0]
 
 
 def test_osds_are_made_by_serial_number_with_progress(site: Site, fake: Any) -> None:

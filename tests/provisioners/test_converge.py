@@ -143,7 +143,7 @@ def test_a_deadline_is_named(cluster: Any) -> None:
 def test_an_action_that_does_not_exist_is_the_peoples(cluster: Any) -> None:
     phase = phase_of(ONE)
     phase.actions.clear()
-    with pytest.raises(NotConvergedError, match="no provisioning can put right"):
+    with pytest.raises(NotConvergedError, match="no provisioning can put that right"):
         run(phase, cluster)
 
 
