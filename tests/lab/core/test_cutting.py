@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,7 +48,9 @@ def test_an_interrupted_cut_is_mended_and_leaves_no_process(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cutting.subprocess, "Popen", spawn)
-    monkeypatch.setattr(cutting.time, "sleep", interrupted)
+    # The module's own clock only: Popen.wait sleeps by the same name while it waits for the killed process.
+    clock = SimpleNamespace(monotonic=time.monotonic, time=time.time, sleep=interrupted)
+    monkeypatch.setattr(cutting, "time", clock)
     with pytest.raises(KeyboardInterrupt):
         cutting.cut(hardware, "node1:node2", 1.0)
     assert told[-1].startswith("qdisc del dev node1p0 root\n")
