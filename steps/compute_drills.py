@@ -26,8 +26,9 @@ from reports.evidence import Run, judge
 from reports.terminal import say
 from steps.chaos_night import HEARTBEATS
 from steps.compute_figures import Watched, courses_of
+from steps.drilled import to_the_end
 from steps.modes import Mode
-from steps.verdict import NotAsOrderedError, all_hold, all_met, measure
+from steps.verdict import NotAsOrderedError, all_hold, all_met, limit_of, measure
 
 LATE_S = 60.0
 """Beyond its limit, something is awaited for so long: then the figure is shown, and not only a deadline."""
@@ -69,14 +70,8 @@ def watched(
     folder = evidence.folder / HEARTBEATS
     names = (folder / f"compute-{number}.jsonl" for number in range(1, 1000))
     path = next(name for name in names if not name.exists())
-    made = Watched(ComputeDrill.of(cluster, random, say, path), site, evidence)
-    try:
+    with to_the_end(Watched(ComputeDrill.of(cluster, random, say, path), site, evidence)) as made:
         yield made
-    finally:
-        try:
-            made.drill.close()
-        finally:
-            made.draw()
 
 
 @given("guests are kept running that count, and each count is heard")
@@ -103,7 +98,7 @@ def _break(what: str, watched: Watched) -> None:
 def _answer(limit: str, watched: Watched) -> None:
     drill, name = watched.drill, "node_loss_recovery"
     expected = drill.expected()
-    longest = max(watched.limit_s(name, limit), expected.most_s or 0.0)
+    longest = max(limit_of(watched.site, name, limit), expected.most_s or 0.0)
     watched.courses = drill.await_new_boots(longest + LATE_S)
     all_met(watched.answering(name, limit, expected))
 
@@ -111,7 +106,7 @@ def _answer(limit: str, watched: Watched) -> None:
 @then(parsers.parse("it answers again within {limit}"))
 def _guest_answers(limit: str, watched: Watched) -> None:
     drill, name = watched.drill, "guest_failure_recovery"
-    watched.courses = drill.await_new_boots(watched.limit_s(name, limit) + LATE_S)
+    watched.courses = drill.await_new_boots(limit_of(watched.site, name, limit) + LATE_S)
     all_met(watched.answering(name, limit, drill.expected()))
 
 
@@ -119,7 +114,7 @@ def _guest_answers(limit: str, watched: Watched) -> None:
 def _moved(limit: str, watched: Watched) -> None:
     """A guest that moved while it ran was silent for a moment, or not at all."""
     drill, name = watched.drill, "guest_failure_recovery"
-    watched.courses = drill.await_elsewhere(watched.limit_s(name, limit) + LATE_S)
+    watched.courses = drill.await_elsewhere(limit_of(watched.site, name, limit) + LATE_S)
     record = drill.record
     found = []
     for guest, course in sorted(watched.courses.items()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pytest_bdd import then
 
@@ -39,13 +39,7 @@ def _cycled(site: Site, watched: Watched) -> None:
         return
     drill = watched.drill
     said = drill.await_power_cycle(ha.power_cycle_after + CYCLE_S)
-    tell(watched, said)
-    all_hold(
-        [
-            *compute_judge.confirmed(said, drill.struck),
-            *compute_judge.off_too_early(said, drill.broken_s, ha.watchdog + DEVICE_S),
-        ]
-    )
+    _prove_cycle(watched, said, drill.struck, ha.watchdog)
 
 
 @then("whatever was switched off is confirmed, and was not switched off too soon")
@@ -60,11 +54,16 @@ def _confirmed(site: Site, watched: Watched) -> None:
     off = [node for node in drill.struck if any(d.peer == node and d.word == SENT for d in said)]
     if off:
         said = drill.await_power_cycle(ha.power_cycle_after + CYCLE_S)
+    _prove_cycle(watched, said, off, ha.watchdog)
+
+
+def _prove_cycle(watched: Watched, said: Sequence[Decision], nodes: Iterable[str], bite_s: float) -> None:
+    """Each of the nodes is confirmed off, and none was switched off before its watchdog must have bitten."""
     tell(watched, said)
     all_hold(
         [
-            *compute_judge.confirmed(said, off),
-            *compute_judge.off_too_early(said, drill.broken_s, ha.watchdog + DEVICE_S),
+            *compute_judge.confirmed(said, nodes),
+            *compute_judge.off_too_early(said, watched.drill.broken_s, bite_s + DEVICE_S),
         ]
     )
 

@@ -10,12 +10,11 @@ from chaos.compute_drill import ComputeDrill
 from chaos.fencing_record import CONFIRMED, Decision
 from chaos.heartbeats_failover import Failover, drawing, failover
 from chaos.predict import Prediction
-from chaos.predict_ceph import outside
 from cluster.errors import UnknownError
 from cluster.site import Site
-from cluster.targets import target
 from reports.evidence import Run, Timeline, judge
 from reports.model import Measurement
+from steps.drilled import beside
 from steps.verdict import measure
 
 
@@ -36,11 +35,6 @@ class Watched:
         fault, lost = self.drill.fault, self.drill.fault.silenced
         led = f" ({'the master' if self.drill.was_master else 'not the master'})" if lost else ""
         return f"{fault.kind} of {fault.target}{led}"
-
-    def limit_s(self, name: str, asked: str) -> float:
-        """The longest that is allowed: as the feature asks, or the site's where that is laxer."""
-        promised, relaxed = target(name), self.site.relax.get(name)
-        return max(promised.parse(asked), promised.parse(relaxed) if relaxed is not None else 0.0)
 
     def answering(self, name: str, asked: str, expected: Prediction) -> list[Measurement]:
         """From the break to each guest's first beat, beside what the live configuration implies."""
@@ -114,10 +108,3 @@ def tell(watched: Watched, said: Iterable[Decision]) -> None:
     for node in drill.struck:
         word = "confirmed" if node in off else "did not confirm"
         watched.evidence.note(f"{watched.name}: the fencing service {word} that {node} was off")
-
-
-def beside(what: str, value: float, blur: float, expected: Prediction) -> str:
-    """One figure and the range that the live configuration implies."""
-    most = "never" if expected.most_s is None else f"{expected.most_s:.1f} s"
-    verdict = outside(expected, value, blur) or "as predicted"
-    return f"{what}: {value:.1f} s, predicted {expected.least_s:.1f} s to {most} ({expected.why}): {verdict}"

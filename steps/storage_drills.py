@@ -22,13 +22,13 @@ from chaos.storage_drill import LONGEST_WAIT_S, StorageDrill, latencies
 from cluster.cluster import Cluster
 from cluster.errors import NotApplicableError, RefusedError, UnknownError
 from cluster.site import Site
-from cluster.targets import target
 from reports.evidence import Run, Timeline, judge
 from reports.model import Measurement
 from reports.terminal import say
+from steps.drilled import beside, to_the_end
 from steps.modes import Mode
 from steps.phases import Phases
-from steps.verdict import NotAsOrderedError, all_hold, all_met, measure
+from steps.verdict import NotAsOrderedError, all_hold, all_met, limit_of, measure
 
 HOLD_S = 10.0
 """How long writes are looked at where a part is missing and nothing else is awaited."""
@@ -68,19 +68,13 @@ class Judged:
         broken = since_s == drill.broken_s
         blur = drill.blur_s(moment) if broken else moment.resolution_s + drill.looked.placement_s
         if expected is not None:
-            self.evidence.note(_beside(what, value, blur, expected))
+            self.evidence.note(beside(what, value, blur, expected))
         method = f"maps read by librados on {drill.looked.node} every {drill.looked.interval_s:g} s"
         return measure(
             self.evidence, self.site, name, f"{drill.fault.kind} of {drill.fault.target}: {what}", value,
             asked, resolution=min(blur, value), method=method,
             predicted=expected.most_s if expected else None,
         )  # fmt: skip
-
-    def limit_s(self, name: str, asked: str) -> float:
-        """The longest that is allowed: as the feature asks, or the site's where that is laxer."""
-        promised = target(name)
-        relaxed = self.site.relax.get(name)
-        return max(promised.parse(asked), promised.parse(relaxed) if relaxed is not None else 0.0)
 
     def pause(
         self, name: str, asked: str, report: LedgerReport, when_: str, paths: tuple[str, ...]
@@ -136,14 +130,8 @@ def judged(
 ) -> Iterator[Judged]:
     """A drill that heals and ends ledger and watch whatever became of the scenario."""
     random = schedule.stream(mode.seed, f"storage: {request.node.name}")
-    made = Judged(StorageDrill.of(cluster, random, say, struck), site, evidence)
-    try:
+    with to_the_end(Judged(StorageDrill.of(cluster, random, say, struck), site, evidence)) as made:
         yield made
-    finally:
-        try:
-            made.drill.close()
-        finally:
-            made.draw()
 
 
 @given("the storage cluster is built and whole")
@@ -180,7 +168,7 @@ def _long(judged: Judged) -> None:
 @then(parsers.re("Ceph takes (?:it|them) down within (?P<limit>.+)"))
 def _down(limit: str, judged: Judged) -> None:
     drill, name = judged.drill, "osd_down_detection"
-    moment = drill.await_down(judged.limit_s(name, limit) + LATE_S)
+    moment = drill.await_down(limit_of(judged.site, name, limit) + LATE_S)
     all_met([judged.time(name, "time to down", moment, drill.broken_s, limit, drill.expected())])
 
 
@@ -191,7 +179,7 @@ def _out(judged: Judged, evidence: Run) -> None:
     moment = drill.await_out((expected.most_s or 0.0) + LATE_S)
     assert drill.down is not None, "await_out raises where it was not seen down"
     value, blur = moment.t_s - drill.down.t_s, moment.resolution_s + drill.down.resolution_s
-    evidence.note(_beside("time from down to out", value, blur, expected))
+    evidence.note(beside("time from down to out", value, blur, expected))
     wrong = outside(expected, value, blur)
     if wrong is not None:
         raise NotAsOrderedError(f"{drill.fault.target}: time from down to out: {wrong}")
@@ -202,7 +190,7 @@ def _elsewhere(limit: str, judged: Judged) -> None:
     drill, name = judged.drill, "osd_failure_recovery"
     since = drill.broken_s if drill.out is None else drill.out.t_s
     what = "time until its data is placed elsewhere"
-    moment = drill.await_elsewhere(since, judged.limit_s(name, limit))
+    moment = drill.await_elsewhere(since, limit_of(judged.site, name, limit))
     all_met([judged.time(name, what, moment, since, limit, None)])
 
 
@@ -212,7 +200,7 @@ def _quorum(limit: str, judged: Judged) -> None:
     gone = drill.fault.nodes[0]
     moment = drill.looked.until(
         lambda s: gone not in s.quorum and s.leader in s.quorum,
-        drill.broken_s, judged.limit_s(name, limit) + LATE_S, f"a quorum without mon.{gone}",
+        drill.broken_s, limit_of(judged.site, name, limit) + LATE_S, f"a quorum without mon.{gone}",
     )  # fmt: skip
     all_met([judged.time(name, "time to a new quorum", moment, drill.broken_s, limit, drill.expected())])
 
@@ -223,7 +211,9 @@ def _manager(limit: str, judged: Judged) -> None:
     gone = drill.fault.nodes[0]
     moment = drill.looked.until(
         lambda s: s.mgr not in (None, gone),
-        drill.broken_s, judged.limit_s(name, limit) + LATE_S, f"a manager other than mgr.{gone} active",
+        drill.broken_s,
+        limit_of(judged.site, name, limit) + LATE_S,
+        f"a manager other than mgr.{gone} active",
     )  # fmt: skip
     all_met([judged.time(name, "time to another manager", moment, drill.broken_s, limit, drill.expected())])
 
@@ -234,20 +224,20 @@ def _metadata(limit: str, judged: Judged) -> None:
     gone = drill.fault.nodes[0]
     moment = drill.looked.until(
         lambda s: bool(s.active_mds - {gone}),
-        drill.broken_s, judged.limit_s(name, limit) + LATE_S, f"an MDS other than mds.{gone} active",
+        drill.broken_s, limit_of(judged.site, name, limit) + LATE_S, f"an MDS other than mds.{gone} active",
     )  # fmt: skip
     all_met([judged.time(name, "time to another MDS", moment, drill.broken_s, limit, drill.expected())])
 
 
 @then(parsers.parse("client writes pause for no more than {limit}"))
 def _pause(limit: str, judged: Judged) -> None:
-    report = judged.drill.await_writes(judged.limit_s("client_io_gap", limit) + LATE_S)
+    report = judged.drill.await_writes(limit_of(judged.site, "client_io_gap", limit) + LATE_S)
     all_met(judged.pause("client_io_gap", limit, report, "while it was broken", report.targets))
 
 
 @then(parsers.parse("writes through CephFS pause for no more than {limit}"))
 def _pause_of_files(limit: str, judged: Judged) -> None:
-    report = judged.drill.await_writes(judged.limit_s("mds_failover", limit) + LATE_S)
+    report = judged.drill.await_writes(limit_of(judged.site, "mds_failover", limit) + LATE_S)
     paths = tuple(path for path in report.targets if path.startswith("cephfs:"))
     all_met(judged.pause("mds_failover", limit, report, "while it was broken", paths))
 
@@ -255,7 +245,7 @@ def _pause_of_files(limit: str, judged: Judged) -> None:
 @then("no data is out of reach")
 def _reachable(judged: Judged) -> None:
     drill = judged.drill
-    since = drill.await_down(judged.limit_s("osd_down_detection", "2 min") + LATE_S).t_s
+    since = drill.await_down(limit_of(judged.site, "osd_down_detection", "2 min") + LATE_S).t_s
     what = "every placement group active with one copy less"
     moment = drill.looked.until(
         lambda s: not s.inactive and any("undersized" in state for state in s.pgs or ()), since, LATE_S, what
@@ -357,9 +347,3 @@ def _tell_latencies(drill: StorageDrill, evidence: Run) -> None:
         if found is not None:
             told.append(f"{label} {found[0] * 1000:.0f} ms (worst {found[1]:.2f} s)")
     evidence.note(f"latency of writes, 95th percentile of a second: {'; '.join(told)}")
-
-
-def _beside(what: str, value: float, blur: float, expected: Prediction) -> str:
-    most = "never" if expected.most_s is None else f"{expected.most_s:.1f} s"
-    verdict = outside(expected, value, blur) or "as predicted"
-    return f"{what}: {value:.1f} s, predicted {expected.least_s:.1f} s to {most} ({expected.why}): {verdict}"

@@ -22,6 +22,12 @@ def all_hold(findings: Iterable[str]) -> None:
         raise NotAsOrderedError("; ".join(found))
 
 
+def limit_of(site: Site, name: str, asked: str) -> float:
+    """The most that target `name` allows: as the feature asks, or the site's where that is laxer."""
+    promised, relaxed = target(name), site.relax.get(name)
+    return max(promised.parse(asked), promised.parse(relaxed) if relaxed is not None else 0.0)
+
+
 def measure(
     run: Run,
     site: Site,

@@ -13,7 +13,7 @@ CONNECT_S = 15
 SMALL_MTU = 1400
 SCRIPT_DEADLINE_S = 120.0
 DROPIN = "/etc/ssh/sshd_config.d/00-left-over.conf"
-KEPT = "/root/.rack-defect"
+KEPT = "/var/lib/rack-defect"
 """Where a node keeps what a defect has replaced."""
 
 

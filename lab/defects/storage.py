@@ -166,8 +166,8 @@ def _cephx(place: Place, _: Memory) -> None:
 def _auth(place: Place, value: str) -> None:
     """For clients, on every monitor: they read it when they start."""
     conf = "/etc/pve/ceph.conf"
-    shell(place, f"sed 's/^\\([ \\t]*auth_client_required *=\\).*/\\1 {value}/' {conf} > /root/.rack-ceph;"
-          f" cat /root/.rack-ceph > {conf}; rm /root/.rack-ceph")  # fmt: skip
+    shell(place, f"sed 's/^\\([ \\t]*auth_client_required *=\\).*/\\1 {value}/' {conf} > {conf}.new;"
+          f" mv {conf}.new {conf}")  # fmt: skip
     for server in place.rack.server:
         there = Place(place.rack, place.state, server.name)
         shell(there, f"{_begin(f'ceph-mon@{server.name}', 'restart')}; sleep 5")
@@ -196,9 +196,7 @@ def _roomy(place: Place, memory: Memory) -> None:
 
 def _damage(place: Place) -> Memory:
     """One replica of one object is taken from its OSD's own store; a deep scrub then tells."""
-    shell(
-        place, f"head -c 65536 /dev/urandom > /root/{DAMAGED}; rados -p {POOL} put {DAMAGED} /root/{DAMAGED}"
-    )
+    shell(place, f"head -c 65536 /dev/urandom | rados -p {POOL} put {DAMAGED} -")
     where = _ceph(place, f"osd map {POOL} {DAMAGED}")
     rows = _ceph(place, "osd tree")["nodes"]
     hosts = {child: row["name"] for row in rows if row["type"] == "host" for child in row["children"]}
@@ -233,7 +231,7 @@ def _repair(place: Place, memory: Memory) -> None:
             f"n=0; while {CEPH} health detail | grep -q inconsistent; do"
             f" n=$((n + 1)); [ $n -le {SCRUB_TRIES // 2} ] || exit 1; sleep 5; done",
         )
-    shell(place, f"rados -p {POOL} rm {DAMAGED} 2>/dev/null || true; rm -f /root/{DAMAGED}")
+    shell(place, f"rados -p {POOL} rm {DAMAGED} 2>/dev/null || true")
 
 
 def _stale_entry(place: Place) -> Memory:

@@ -60,22 +60,17 @@ def mesh(cluster: Cluster) -> Mesh:
     every = {node.name: _others(site, node) for node in site.nodes}
     answers = _ask(cluster, {name: script(site, site.node(name), pairs) for name, pairs in every.items()})
     clocks = {name: read_clock(name, answer.get("clock", "")) for name, answer in answers.items()}
-    trips = _trips(answers, every)
-    doubtful = {
-        name: [(t.target, t.link) for t in trips if t.source == name and 0 < t.received < t.sent]
-        for name in every
-    }
-    if any(doubtful.values()):
-        first = {(t.source, t.target, t.link): t for t in trips}
-        asked = {
-            name: script(site, site.node(name), pairs, AGAIN) for name, pairs in doubtful.items() if pairs
-        }
-        for trip in _trips(_ask(cluster, asked), doubtful):
-            key = trip.source, trip.target, trip.link
-            was = first[key]
-            first[key] = replace(trip, earlier=f"{was.received} of {was.sent} packets came back at first")
-        trips = list(first.values())
-    return Mesh(tuple(trips), clocks)
+    trips = {(t.source, t.target, t.link): t for t in _trips(answers, every)}
+    doubtful: dict[str, list[tuple[str, int]]] = {}
+    for was in trips.values():
+        if 0 < was.received < was.sent:
+            doubtful.setdefault(was.source, []).append((was.target, was.link))
+    again = {name: script(site, site.node(name), pairs, AGAIN) for name, pairs in doubtful.items()}
+    for trip in _trips(_ask(cluster, again), doubtful):
+        key = trip.source, trip.target, trip.link
+        earlier = f"{trips[key].received} of {trips[key].sent} packets came back at first"
+        trips[key] = replace(trip, earlier=earlier)
+    return Mesh(tuple(trips.values()), clocks)
 
 
 def _ask(cluster: Cluster, scripts: Mapping[str, str]) -> dict[str, Mapping[str, str]]:

@@ -22,6 +22,7 @@ JOIN_API_VERSION = 1
 QUORUM_WITHIN_S = 300.0  # PVE waits for ever; a task here has an end
 DATABASE = "/var/lib/pve-cluster/config.db"
 KEYS = "/etc/pve/priv/authorized_keys"
+ROOT_KEY = "/root/.ssh/id_ed25519"
 LINK = {
     "address": {"type": "string", "format": "address", "default_key": 1},
     "priority": {"type": "integer", "minimum": 0, "maximum": 255, "optional": 1},
@@ -61,13 +62,13 @@ def node_files(machine: Machine) -> None:
 
 def _root_key(machine: Machine) -> str:
     """root's own SSH key, made where it is missing; its public part."""
-    place = machine.file("/root/.ssh/id_ed25519")
+    place = machine.file(ROOT_KEY)
     if not place.exists():
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         machine.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"root@{machine.node}", "-f", str(place)]
         )
-    return machine.read("/root/.ssh/id_ed25519.pub").strip()
+    return machine.read(f"{ROOT_KEY}.pub").strip()
 
 
 def merge_keys(machine: Machine) -> None:
