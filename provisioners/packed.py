@@ -1,4 +1,5 @@
-"""`python provisioners/packed.py PACKAGE`: a Python package as one tar archive for nodes; says where it lies.
+"""`python provisioners/packed.py PACKAGE [FILE=PLACE ...]`: a Python package and files beside it as one tar
+archive for a node's `/`; says where it lies.
 
 The same sources always make the same bytes (no time, names in order, all root's), so a role that unpacks
 it changes a node only where the program differs.
@@ -11,23 +12,28 @@ import os
 import sys
 import tarfile
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-FOLDER = "rackproof"
-"""Where our programs lie below a node's /usr/local/lib."""
+FOLDER = "usr/local/lib/rackproof"
+"""Where our programs lie on a node."""
+SETTINGS = "etc/rackproof"
 
 
-def archive(package: Path) -> bytes:
-    """The modules of `package` as they lie below /usr/local/lib of a node."""
+def archive(package: Path, files: Mapping[str, Path]) -> bytes:
+    """The modules of `package` below FOLDER, and `files` by the place that each has on a node. Of folders it
+    brings only our own: a system's keep the modes that they have.
+    """
+    modules = {f"{FOLDER}/{package.name}/{path.name}": path for path in sorted(package.glob("*.py"))}
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as whole:
-        for name in (FOLDER, f"{FOLDER}/{package.name}"):
+        for name in (FOLDER, f"{FOLDER}/{package.name}", SETTINGS):
             entry = _entry(name, 0o755)
             entry.type = tarfile.DIRTYPE
             whole.addfile(entry)
-        for path in sorted(package.glob("*.py")):
+        for name, path in {**modules, **files}.items():
             content = path.read_bytes()
-            entry = _entry(f"{FOLDER}/{package.name}/{path.name}", 0o644)
+            entry = _entry(name.lstrip("/"), 0o644)
             entry.size = len(content)
             whole.addfile(entry, io.BytesIO(content))
     return made.getvalue()
@@ -43,11 +49,12 @@ def _entry(name: str, mode: int) -> tarfile.TarInfo:
 def main() -> None:
     """Ansible's own folder of temporary files is this user's alone, unlike /tmp."""
     package = Path(sys.argv[1])
+    files = {place: Path(file) for file, _, place in (pair.partition("=") for pair in sys.argv[2:])}
     folder = Path(os.environ.get("ANSIBLE_LOCAL_TEMP", "~/.ansible/tmp")).expanduser()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     place = folder / f"{package.name}.tar"
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as new:
-        new.write(archive(package))
+        new.write(archive(package, files))
     Path(new.name).replace(place)
     sys.stdout.write(str(place))
 

@@ -159,7 +159,7 @@ def test_twice_played_is_once_done_and_undone(tmp_path: Path, ca: str) -> None:
     )  # fmt: skip
     assert (named.user, named.password, named.systems_uri) == ("/x/user", "/x/password", own["systems_uri"])
     modules = sorted(path.name for path in (FILES / "rackproof_fencing").glob("*.py"))
-    assert left[1].split() == [*modules, "daemon-reload", "start", "enable", "active", "calls", "enabled"]
+    assert left[1].split() == [*modules, "daemon-reload", "enable", "start", "active", "calls", "enabled"]
     assert changed(check[1]) == 0, check[1]
     assert changed(longer[1]) == 2 and last[1] == "restart\n", (
         "the configuration, and the service that reads it"
