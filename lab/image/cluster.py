@@ -12,6 +12,8 @@ MODULES = "usr/share/ceph/mgr"
 ASIDE = "usr/share/rack/mgr-modules"
 PACKAGE = "usr/lib/python3/dist-packages/pve_standin"
 BCRYPT = "import bcrypt\n"
+MODULE = '    MGR_POOL_NAME = ".mgr"\n'
+"""Within `class MgrModule`."""
 # What pve-manager appends to lvm.conf: a guest's volumes on an RBD image are not this node's.
 LVM_FILTER = """
 devices {
@@ -44,15 +46,17 @@ def _daemon(folder: Path) -> None:
 
 def _manager(folder: Path) -> None:
     """Debian's manager loads no module with Python 3.13: bcrypt, which is Rust, refuses sub-interpreters.
+    Only the dashboard, which Debian does not package, hashes passwords with it.
 
-    Only the dashboard, which Debian does not package, hashes passwords with it. Raises LabError when the
-    file is not as expected, because then nobody knows whether a manager works.
+    And it takes each module that says not of what it wants to be notified for one that crashed. The crash
+    collector then tries every ten minutes to post all these crashes, 33 clients a node, which takes an
+    emulated node's processor for minutes. So modules say that they want nothing.
+
+    Raises LabError when a file is not as expected, because then nobody knows whether a manager works.
     """
-    util = folder / MODULES / "mgr_util.py"
-    text = util.read_text(encoding="utf-8")
-    if text.count(BCRYPT) != 1:
-        raise LabError(f"{util}: expected one line {BCRYPT.strip()!r}, found {text.count(BCRYPT)}")
-    util.write_text(text.replace(BCRYPT, "bcrypt = None\n"), encoding="utf-8")
+    modules = folder / MODULES
+    _replace(modules / "mgr_util.py", BCRYPT, "bcrypt = None\n")
+    _replace(modules / "mgr_module.py", MODULE, f"{MODULE}    NOTIFY_TYPES = []\n")
     for name in recipe.MGR_MODULES_ASIDE:
         module = folder / MODULES / name
         if not module.is_dir():
@@ -60,6 +64,14 @@ def _manager(folder: Path) -> None:
         target = folder / ASIDE / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(module, target)
+
+
+def _replace(file: Path, line: str, text: str) -> None:
+    """One line by another text. Raises LabError where it does not stand there once."""
+    before = file.read_text(encoding="utf-8")
+    if before.count(line) != 1:
+        raise LabError(f"{file}: expected one line {line.strip()!r}, found {before.count(line)}")
+    file.write_text(before.replace(line, text), encoding="utf-8")
 
 
 def _units(folder: Path) -> None:

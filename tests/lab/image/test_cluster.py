@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.errors import LabError
 from lab.image import cluster, recipe
 
+MODULE = 'class MgrModule(Base):\n    MGR_POOL_NAME = ".mgr"\n'
 
-def rootfs(folder: Path, bcrypt: str = "import bcrypt\n") -> Path:
+
+def rootfs(folder: Path, bcrypt: str = "import bcrypt\n", module: str = MODULE) -> Path:
     """As much of a root file system as `cluster.install` looks at."""
     for name in (*recipe.MGR_MODULES_ASIDE, "telemetry", "balancer"):
         (folder / cluster.MODULES / name).mkdir(parents=True)
     (folder / cluster.MODULES / "mgr_util.py").write_text(f"import os\n{bcrypt}", encoding="utf-8")
+    (folder / cluster.MODULES / "mgr_module.py").write_text(module, encoding="utf-8")
     for path, text in {"etc/lvm/lvm.conf": "config {}\n", "etc/corosync/corosync.conf": "totem {}\n"}.items():
         (folder / path).parent.mkdir(parents=True)
         (folder / path).write_text(text, encoding="utf-8")
@@ -39,7 +43,11 @@ def test_a_node_has_the_daemon_and_a_manager_that_loads_its_modules(tmp_path: Pa
         "telemetry",
         "balancer",
         "mgr_util.py",
+        "mgr_module.py",
     }
+    loaded: dict[str, Any] = {"Base": object}
+    exec((tree / cluster.MODULES / "mgr_module.py").read_text(encoding="utf-8"), loaded)
+    assert loaded["MgrModule"].NOTIFY_TYPES == []
     assert (tree / cluster.ASIDE / "prometheus").is_dir()
     assert not (tree / "etc/corosync/corosync.conf").exists()
     assert "/dev/rbd" in (tree / "etc/lvm/lvm.conf").read_text(encoding="utf-8")
@@ -51,6 +59,11 @@ def test_a_node_has_the_daemon_and_a_manager_that_loads_its_modules(tmp_path: Pa
 def test_a_manager_that_is_not_as_expected_is_an_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(LabError, match=r"expected one line 'import bcrypt', found [02]"):
         cluster.install(rootfs(tmp_path, text))
+
+
+def test_a_module_of_the_manager_that_is_not_as_expected_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"mgr_module.py: expected one line .*MGR_POOL_NAME.*, found 0"):
+        cluster.install(rootfs(tmp_path, module="class MgrModule:\n    pass\n"))
 
 
 def test_units_of_proxmox_are_wanted_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
