@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ceph", "CephCommandError", "CephError", "CephUnreachableError"]
 Observer = Callable[[str, str, str, float], None]
+SOON_S, LATE_S = 5.0, 20.0
+"""A node that does not let us in so soon is passed over; where no other answers, it may only be busy."""
 _TOLD = 20_000  # characters of an answer that the transcript keeps
 Commands = Mapping[str, Mapping[str, Any]]
 """By a name of one's own: {"prefix": "osd pool ls", "detail": "detail"}, as monitors take it, and beside it
@@ -113,22 +115,25 @@ class Ceph:
             return None
 
     def _anew(self, commands: Commands, timeout_s: float) -> dict[str, Any]:
-        reasons = []
-        for name in sorted(self._cluster.nodes, key=lambda name: name != self._last):
+        reasons: dict[str, str] = {}
+        tries = [(name, SOON_S) for name in sorted(self._cluster.nodes, key=lambda name: name != self._last)]
+        for name, patience_s in tries:  # grows by those that did not let us in
             node = self._cluster.nodes[name]
-            if not node.reachable(5):
-                reasons.append(f"{node.where} does not answer")
+            if not node.reachable(patience_s):
+                reasons[name] = f"{node.where} does not answer"
+                if patience_s == SOON_S:
+                    tries.append((name, LATE_S))
                 continue
             try:
                 self._session = Session(node, timeout_s)
                 found = self._session.ask(commands, _limit(timeout_s), timeout_s)
             except (UnreachableError, DeadlineError) as error:
                 self._drop()
-                reasons.append(str(error))
+                reasons[name] = str(error)
                 continue
             self._last = name
             return found
-        raise CephUnreachableError("; ".join(reasons) or "the site has no node")
+        raise CephUnreachableError("; ".join(reasons.values()) or "the site has no node")
 
 
 def _limit(timeout_s: float) -> float:

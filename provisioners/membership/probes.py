@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 PINGS = 50
 AGAIN = 250
-"""Pings where one was lost: a bad network loses some of these, one that was disturbed once does not."""
+"""Pings where a first try was doubtful: a bad network is bad for these too, a disturbed one is not."""
+STALLED = 10.0
+"""A mean of so many times the fastest is doubtful: something stood still meanwhile."""
 INTERVAL_S = 0.02
 GATHER_S = 180.0
 CLOCK_RESOLUTION_S = 0.001  # a round trip to the time server, halved, on a network of one switch
@@ -35,10 +37,16 @@ class RoundTrip:
     link: int
     sent: int
     received: int
+    fastest: float
     average: float
     slowest: float
     earlier: str = ""
-    """What a first try had lost, where this is the second."""
+    """What a first try had shown, where this is the second."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it may have been disturbed."""
+        return 0 < self.received < self.sent or self.average > STALLED * self.fastest
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,8 @@ def mesh(cluster: Cluster) -> Mesh:
     """Pings between all nodes over all links, and a question to the time servers; one round trip a node.
 
     The question is asked beside the running daemon, whose own word is only as good as its last answer. Where
-    some packets were lost, that pair is asked once more, for longer, and this second answer stands.
+    some packets were lost or something stood still, that pair is asked once more, for longer, and this second
+    answer stands.
     Raises UnknownError when a node could not probe: nothing was shown.
     """
     site = cluster.site
@@ -63,12 +72,13 @@ def mesh(cluster: Cluster) -> Mesh:
     trips = {(t.source, t.target, t.link): t for t in _trips(answers, every)}
     doubtful: dict[str, list[tuple[str, int]]] = {}
     for was in trips.values():
-        if 0 < was.received < was.sent:
+        if was.doubtful:
             doubtful.setdefault(was.source, []).append((was.target, was.link))
     again = {name: script(site, site.node(name), pairs, AGAIN) for name, pairs in doubtful.items()}
     for trip in _trips(_ask(cluster, again), doubtful):
         key = trip.source, trip.target, trip.link
-        earlier = f"{trips[key].received} of {trips[key].sent} packets came back at first"
+        was = trips[key]
+        earlier = f"at first {was.received} of {was.sent} packets came back, in {was.average * 1000:.3g} ms"
         trips[key] = replace(trip, earlier=earlier)
     return Mesh(tuple(trips.values()), clocks)
 
@@ -129,5 +139,5 @@ def read_ping(source: str, target: str, link: int, text: str) -> RoundTrip:
         why = text.strip()[-200:] or "no output"
         raise UnknownError(f"{source}: ping to {target} over link {link} gave no result: {why}")
     times = _TIMES.search(text)
-    average, slowest = (float(times[2]) / 1000, float(times[3]) / 1000) if times else (0.0, 0.0)
-    return RoundTrip(source, target, link, int(sent[1]), int(sent[2]), average, slowest)
+    fastest, average, slowest = (float(text) / 1000 for text in times.groups()) if times else (0.0, 0.0, 0.0)
+    return RoundTrip(source, target, link, int(sent[1]), int(sent[2]), fastest, average, slowest)

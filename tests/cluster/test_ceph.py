@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cluster import ceph_session
-from cluster.ceph import Ceph, CephCommandError, CephError, CephUnreachableError
+from cluster.ceph import LATE_S, SOON_S, Ceph, CephCommandError, CephError, CephUnreachableError
 from cluster.errors import UnreachableError
 
 RADOS = """
@@ -210,6 +210,17 @@ def test_every_node_s_reason_is_told(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError) as error:
         Ceph(cluster).ask({"a": {"prefix": "status"}})
     assert "timed out" in str(error.value) and "node2 does not answer" in str(error.value)
+
+
+def test_where_none_lets_us_in_soon_each_is_given_longer(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, {"node1": "", "node2": ""})
+    waited: list[tuple[str, float]] = []
+    for name, node in cluster.nodes.items():
+        node.reachable = lambda timeout, name=name: waited.append((name, timeout)) or timeout > SOON_S
+    ceph = Ceph(cluster)
+    assert ceph.must({"prefix": "status"})["prefix"] == "status"
+    assert waited == [("node1", SOON_S), ("node2", SOON_S), ("node1", LATE_S)]
+    ceph.close()
 
 
 def test_what_must_succeed_names_its_command(tmp_path: Path, ceph_of: Callable[..., Ceph]) -> None:

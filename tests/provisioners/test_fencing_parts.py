@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from provisioners.packed import archive
+from provisioners.packed import FOLDER, archive
 from provisioners.roles.fencing.files.rackproof_fencing import agent as agents
 from provisioners.roles.fencing.files.rackproof_fencing import credentials, systemd
 from provisioners.roles.fencing.files.rackproof_fencing.agent import Agent, AgentError
@@ -94,24 +94,34 @@ def test_what_is_wrong_with_a_configuration_is_said(changes: dict[str, Any], sen
 
 def test_the_program_refuses_a_bad_configuration_for_good(tmp_path: Path) -> None:
     """Run as on a node: unpacked, by the interpreter without any package."""
-    with tarfile.open(fileobj=io.BytesIO(archive(PACKAGE))) as packed:
+    unit = PACKAGE.parent / "rackproof-fencing.service"
+    place = "/etc/systemd/system/rackproof-fencing.service"
+    with tarfile.open(fileobj=io.BytesIO(archive(PACKAGE, {place: unit}))) as packed:
         packed.extractall(tmp_path, filter="data")
     path = tmp_path / "fencing.json"
     path.write_text(json.dumps(told(wait_s=10)))
     command = [sys.executable, "-PBS", "-m", "rackproof_fencing", str(path)]
-    environment = {"PYTHONPATH": str(tmp_path / "rackproof")}
+    environment = {"PYTHONPATH": str(tmp_path / FOLDER)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 78 and f"{path}: wait_s = 10" in done.stderr
-    unit = (PACKAGE.parent / "rackproof-fencing.service").read_text()
-    assert "RestartPreventExitStatus=78" in unit and "python3 -PB -m rackproof_fencing" in unit
+    text = (tmp_path / place.lstrip("/")).read_text()
+    assert text == unit.read_text()
+    assert "RestartPreventExitStatus=78" in text and "python3 -PB -m rackproof_fencing" in text
 
 
 def test_the_archive_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
     copied = tmp_path / PACKAGE.name
     shutil.copytree(PACKAGE, copied)
-    assert archive(copied) == archive(PACKAGE)
+    assert archive(copied, {}) == archive(PACKAGE, {})
     (copied / "model.py").write_text("")
-    assert archive(copied) != archive(PACKAGE)
+    assert archive(copied, {}) != archive(PACKAGE, {})
+
+
+def test_of_a_system_s_folders_the_archive_changes_none() -> None:
+    place = "/etc/systemd/system/rackproof-fencing.service"
+    with tarfile.open(fileobj=io.BytesIO(archive(PACKAGE, {place: PACKAGE / "__init__.py"}))) as packed:
+        folders = {entry.name for entry in packed if entry.isdir()}
+    assert folders == {FOLDER, f"{FOLDER}/{PACKAGE.name}", "etc/rackproof"}
 
 
 # -- Corosync

@@ -335,10 +335,17 @@ def test_each_node_asks_every_other_over_every_link(site: Site) -> None:
 
 
 class Pinging:
-    """Its nodes answer pings; `lost`: packets lost in each try, by (source, target.link)."""
+    """Its nodes answer pings; `lost`: packets lost in each try, by (source, target.link); `slow`: likewise,
+    the mean of a try in milliseconds.
+    """
 
-    def __init__(self, site: Site, lost: dict[tuple[str, str], list[int]]) -> None:
-        self.site, self.lost = site, lost
+    def __init__(
+        self,
+        site: Site,
+        lost: dict[tuple[str, str], list[int]],
+        slow: dict[tuple[str, str], list[float]] | None = None,
+    ) -> None:
+        self.site, self.lost, self.slow = site, lost, slow or {}
         self.scripts: list[tuple[str, str]] = []
 
     @property
@@ -356,9 +363,10 @@ class Pinging:
         answer = {"clock": "System clock wrong by 0.001 seconds"}
         for sections, sent in re.findall(r"section (\S+); ping -n -q -c (\d+)", text):
             lost = (self.lost.get((name, sections)) or [0]).pop(0)
+            mean = (self.slow.get((name, sections)) or [0.25]).pop(0)
             answer[sections] = (
                 f"{sent} packets transmitted, {int(sent) - lost} received, time 9ms\n"
-                "rtt min/avg/max/mdev = 0.100/0.250/1.500/0.1 ms\n"
+                f"rtt min/avg/max/mdev = 0.100/{mean:.3f}/2000.0/0.1 ms\n"
             )
         return answer
 
@@ -369,10 +377,20 @@ def test_a_pair_that_lost_packets_is_asked_again_and_the_longer_try_stands(site:
     assert len(trips) == 12
     by_chance, lossy = trips["node1", "node3", 1], trips["node2", "node1", 0]
     assert (by_chance.sent, by_chance.received) == (probes.AGAIN, probes.AGAIN)
-    assert by_chance.earlier == "49 of 50 packets came back at first"
+    assert by_chance.earlier == "at first 49 of 50 packets came back, in 0.25 ms"
     assert lossy.sent - lossy.received == 9
     again = world.scripts[3:]
     assert [name for name, _ in again] == ["node1", "node2"] and all(t.count("ping") == 1 for _, t in again)
+
+
+def test_a_pair_that_something_stood_still_for_is_asked_again_and_the_longer_try_stands(site: Site) -> None:
+    world = Pinging(site, {}, {("node1", "node3.1"): [67.0, 0.3], ("node2", "node1.0"): [70.0, 60.0]})
+    trips = {(t.source, t.target, t.link): t for t in probes.mesh(cast(Cluster, world)).trips}
+    by_chance, far = trips["node1", "node3", 1], trips["node2", "node1", 0]
+    assert by_chance.average == pytest.approx(0.0003)
+    assert by_chance.earlier == "at first 50 of 50 packets came back, in 67 ms"
+    assert far.average == pytest.approx(0.060)
+    assert [name for name, _ in world.scripts[3:]] == ["node1", "node2"]
 
 
 def test_where_nothing_or_everything_is_lost_one_try_is_enough(site: Site) -> None:

@@ -11,6 +11,8 @@ harness itself offers nothing of the kind. Afterwards the drive is pushed back a
 # ruff: noqa: T201 - what it prints is the evidence
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -41,7 +43,10 @@ Must = Callable[[Mapping[str, Any]], Any]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with Cluster(load(ROOT / "sites" / "lab.toml")) as opened:
+    # The site's hands are `python -m lab`: of this environment.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with pytest.MonkeyPatch.context() as patch, Cluster(load(ROOT / "sites" / "lab.toml")) as opened:
+        patch.setenv("PATH", path)
         for node in opened.nodes.values():
             if not node.reachable(timeout=10):
                 pytest.fail(
