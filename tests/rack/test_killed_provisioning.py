@@ -49,9 +49,10 @@ def _begin(*options: str) -> subprocess.Popen[bytes]:
 
 
 def _run_of(pid: int) -> Path | None:
-    """The folder of the newest run, once that process has opened one."""
+    """The folder of the newest run, once that process has begun its record."""
     for folder in sorted((ROOT / "reports/runs").glob("2*"), reverse=True)[:1]:
-        if folder.stat().st_mtime > Path(f"/proc/{pid}").stat().st_mtime:
+        record = folder / "record.jsonl"
+        if record.exists() and folder.stat().st_mtime > Path(f"/proc/{pid}").stat().st_mtime:
             return folder
     return None
 
