@@ -169,8 +169,8 @@ def slot_id(serial: str) -> str:
 def command_line(rack: Rack, state: State, server: Server, physical: Physical) -> ET.Element:
     """The NVMe bays. Every bay has its slot and its medium; the device is there when its drive is in.
 
-    A flush ends in this machine's page cache ("unsafe"): it outlives a server that loses power, as a drive's does, and
-    only this machine's own power loss would take it, with the rack. Else six OSDs' journals wait for one disk.
+    A flush ends in this machine's page cache ("unsafe"): that outlives a server without power, as a drive does.
+    Only this machine's own loss of power would take it, with the rack. Else all OSDs wait for one disk.
     """
     line = ET.Element(f"{{{QEMU}}}commandline")
     for drive in rack.drives(server):

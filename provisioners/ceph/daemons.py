@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from cluster.errors import RackproofError, RefusedError, UnreachableError
 from cluster.pve import PveError
 from provisioners.ceph.order import first, ordered, private, public
+from provisioners.ceph.state import MODULE_FAILED
 from provisioners.change import Change, Progress
 from provisioners.each import raise_all
 
@@ -23,6 +24,7 @@ TASK_S = 600.0
 MDS_S = 120.0
 SETTLE_S = 60.0
 ANSWER_S = 120.0
+HANDOVER_S = 120.0
 KEPT = "storage is kept: to take Ceph back would destroy what it stores; pveceph purge is for people"
 
 
@@ -192,6 +194,27 @@ class Answer(Kept):
                 continue
             return
         progress(f"the monitors do not answer after {ANSWER_S:g} s: {reason}")
+
+
+@dataclass(frozen=True)
+class Handover(Kept):
+    """Action `handover`: the active manager, a module of which failed, gives way to another one."""
+
+    def apply(self, cluster: Cluster, changes: Sequence[Change], progress: Progress) -> None:
+        """`ceph mgr fail` of that one, then waits until a manager is active and no module has failed; the
+        next observation judges. Raises CephCommandError where Ceph refuses.
+        """
+        cluster.ceph.must({"prefix": "mgr fail", "who": changes[0].node})
+        began = time.monotonic()
+        while (took := time.monotonic() - began) < HANDOVER_S:
+            time.sleep(3)
+            told = cluster.ceph.ask(
+                {"health": {"prefix": "health"}, "mgr": {"prefix": "mgr dump", "pick": ["available"]}}
+            )
+            health, mgr = (told[name] if isinstance(told[name], dict) else {} for name in ("health", "mgr"))
+            if mgr.get("available") and MODULE_FAILED not in health.get("checks", {MODULE_FAILED}):
+                return
+            progress(f"no manager without a failed module yet ({took:.0f} of {HANDOVER_S:g} s)")
 
 
 def _stopped(cluster: Cluster, name: str) -> list[str]:

@@ -14,7 +14,7 @@ from provisioners.ceph import missing_pools
 from provisioners.ceph.disks import Verdict
 from provisioners.ceph.observation import NodeStorage, Observation, digest
 from provisioners.ceph.order import MAJORS, PACKAGES, first, ordered, private, public, settings
-from provisioners.ceph.state import AUTH, State
+from provisioners.ceph.state import AUTH, MODULE_FAILED, State
 from provisioners.change import Change
 from provisioners.unreachable import Unreachable
 
@@ -47,6 +47,7 @@ def missing(site: Site, seen: Observation) -> list[Change]:
         *made,
         *_authentication(site, seen),
         *_daemons(site, seen, "mgr"),
+        *_handover(seen),
         *_settings(site, seen),
         *([] if busy else _osds(site, seen)),
         *missing_pools.pools(site, seen.state),
@@ -169,6 +170,13 @@ def _settings(site: Site, seen: Observation) -> Iterator[Change]:
         yield Change(first(site), f"unset the flag {flag}", "settings")
     for code in state.muted:
         yield Change(first(site), f"unmute {code}", "settings")
+
+
+def _handover(seen: Observation) -> Iterator[Change]:
+    """A module that failed stays so for as long as its manager is active; another manager loads it anew."""
+    state = seen.state
+    if state is not None and state.mgr and MODULE_FAILED in state.checks:
+        yield Change(state.mgr, f"hand over to another manager ({state.checks[MODULE_FAILED]})", "handover")
 
 
 def _osds(site: Site, seen: Observation) -> Iterator[Change]:

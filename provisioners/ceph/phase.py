@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from provisioners.ceph.daemons import Answer, Daemons, Init, Packages, Start
+from provisioners.ceph.daemons import Answer, Daemons, Handover, Init, Packages, Start
 from provisioners.ceph.missing import missing
 from provisioners.ceph.observation import Observation, observe
 from provisioners.ceph.osds import DeviceClass, Finish, In, Osds, Purge, Wait, Wipe
@@ -28,6 +28,7 @@ def _actions() -> dict[str, Action]:
         "start": Start(),
         "answer": Answer(),
         "mgrs": Daemons("mgr"),
+        "handover": Handover(),
         "settings": Settings(),
         "purge": Purge(),
         "wipe": Wipe(),

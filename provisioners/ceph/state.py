@@ -24,6 +24,7 @@ OPTIONS: Mapping[str, str] = {
     MEMORY: "osd",
     "mon_clock_drift_allowed": "mon",
 }
+MODULE_FAILED = "MGR_MODULE_ERROR"
 # Flags that keep Ceph from healing itself; those that every map bears are none of them.
 HINDERING = frozenset(
     [

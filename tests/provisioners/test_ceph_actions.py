@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from cluster.ceph import CephError
 from cluster.errors import RackproofError, RefusedError
 from cluster.pve import PveError
 from cluster.site import Site
 from provisioners.ceph import daemons, settings
-from provisioners.ceph.daemons import Daemons, Init, Packages, Start
+from provisioners.ceph.daemons import Daemons, Handover, Init, Packages, Start
 from provisioners.ceph.missing import missing
 from provisioners.ceph.osds import DeviceClass, Finish, In, Osds, Purge, Wipe
 from provisioners.ceph.phase import PHASE
@@ -165,6 +167,39 @@ def test_what_is_started_is_waited_for_until_it_is_up_and_in_the_quorum(
     Start().apply(fake, [Change("node3", "start the monitor", "start")], quiet)
     assert fake.log == [("post", "nodes/node3/ceph/start", {"service": "mon.node3"})]
     assert len(states) == 1, "it is looked at until all is well, and no longer"
+
+
+def test_a_manager_with_a_failed_module_gives_way_and_is_waited_for(
+    site: Site, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed, well = {"checks": {"MGR_MODULE_ERROR": {}}}, {"checks": {"OSD_DOWN": {}}}
+    unheard = CephError(110, "timed out")
+    told = [
+        {"health": failed, "mgr": {"available": True}},
+        {"health": well, "mgr": {"available": False}},
+        {"health": unheard, "mgr": {"available": True}},
+        {"health": well, "mgr": {"available": True}},
+        {"health": well, "mgr": {"available": True}},
+    ]
+    asked: list[Any] = []
+    monkeypatch.setattr(fake.ceph, "must", asked.append)
+    monkeypatch.setattr(fake.ceph, "ask", lambda _commands: told.pop(0))
+    monkeypatch.setattr(daemons, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: None))
+    Handover().apply(fake, [Change("node2", "hand over to another manager", "handover")], quiet)
+    assert asked == [{"prefix": "mgr fail", "who": "node2"}]
+    assert len(told) == 1, "it is looked at until all is well, and no longer"
+
+
+def test_a_module_that_fails_everywhere_is_left_to_the_next_look(
+    site: Site, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 10_000, 10))
+    stopped = SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda _: None)
+    monkeypatch.setattr(daemons, "time", stopped)
+    fake.ceph.answers |= {"health": {"checks": {"MGR_MODULE_ERROR": {}}}, "mgr dump": {"available": True}}
+    said: list[str] = []
+    Handover().apply(fake, [Change("node2", "hand over to another manager", "handover")], said.append)
+    assert said[-1] == "no manager without a failed module yet (110 of 120 s)"
 
 
 def test_a_ratio_that_was_put_right_is_waited_for_until_osds_go_by_it(

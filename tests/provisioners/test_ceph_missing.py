@@ -167,6 +167,8 @@ def test_the_autoscaler_decides_where_the_order_says_nothing(pve1: Site) -> None
     [
         ({"flags": ("noout",)}, "settings", "unset the flag noout"),
         ({"muted": ("OSD_DOWN",)}, "settings", "unmute OSD_DOWN"),
+        ({"checks": {"MGR_MODULE_ERROR": "Module 'm' has failed"}}, "handover", "(Module 'm' has failed)"),
+        ({"checks": {"MGR_MODULE_ERROR": "Module 'm' has failed"}, "mgr": ""}, "", ""),
         ({"nearfull": 0.5}, "settings", "nearfull ratio to 0.85 (it is 0.5)"),
         (
             {"configured": {"global/auth_client_required": "none"}},
