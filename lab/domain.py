@@ -169,7 +169,7 @@ def slot_id(serial: str) -> str:
 def command_line(rack: Rack, state: State, server: Server, physical: Physical) -> ET.Element:
     """The NVMe bays. Every bay has its slot and its medium; the device is there when its drive is in.
 
-    A flush ends in this machine's page cache ("unsafe"): that outlives a server without power, as a drive does.
+    A flush ends in this machine's page cache ("unsafe"): it outlives a server without power, as on a drive.
     Only this machine's own loss of power would take it, with the rack. Else all OSDs wait for one disk.
     """
     line = ET.Element(f"{{{QEMU}}}commandline")
