@@ -160,13 +160,14 @@ def _manager(cluster: Cluster, names: list[str]) -> tuple[Manager | None, str]:
 
 def parse(name: str, sections: Mapping[str, str]) -> NodeHa:
     """What the sections of gather.sh tell."""
+    loaded = frozenset(sections.get("modules", "").split())
     return NodeHa(
         name=name,
         services=_services(sections.get("services", "")),
         configured=_first(sections.get("configured", "")).strip("\"'"),
-        modules=frozenset(sections.get("modules", "").split()),
+        modules=loaded,
         watchdogs=tuple(
-            Watchdog(int(number), state == "active", int(timeout or 0), _module(module, identity))
+            Watchdog(int(number), state == "active", int(timeout or 0), _module(module, identity, loaded))
             for number, state, timeout, module, identity in _rows(sections.get("watchdogs", ""), 5)
         ),
         holders=tuple(
@@ -187,9 +188,20 @@ def _first(text: str) -> str:
     return (text.split() or [""])[0]
 
 
-def _module(module: str, identity: str) -> str:
-    """softdog is no device's driver, and known by its name alone."""
-    return module or ("softdog" if identity.startswith(_SOFTDOG) else "unknown")
+def _module(module: str, identity: str, loaded: frozenset[str]) -> str:
+    """Some drivers (softdog, i6300esb of Linux 6.12) name no device of theirs in /sys/class/watchdog. Then it is
+    the loaded module whose name the watchdog's own begins with ("i6300ESB timer").
+    """
+    if module:
+        return module
+    if identity.startswith(_SOFTDOG):
+        return "softdog"
+    word = _plain(identity)
+    return max((name for name in loaded if word.startswith(_plain(name))), key=len, default="unknown")
+
+
+def _plain(text: str) -> str:
+    return "".join(filter(str.isalnum, text.lower()))
 
 
 def _services(text: str) -> dict[str, Service]:

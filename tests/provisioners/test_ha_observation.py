@@ -135,6 +135,18 @@ def test_a_node_tells_of_its_watchdogs_and_services() -> None:
         ("", SAID["watchdogs"], "", ""),
         ("1|/dev/watchdog0|init.scope|systemd\n", SAID["watchdogs"], "", ""),
         ("7|/dev/watchdog1|watchdog-mux.service|sbd\n", SAID["watchdogs"], "", "iTCO_wdt"),
+        (
+            "7|/dev/watchdog|watchdog-mux.service|sbd\n",
+            "0|active|10||i6300ESB timer\n",
+            "i2c\ni6\ni6300esb\nwatchdog\n",
+            "i6300esb",
+        ),
+        (
+            "7|/dev/watchdog|watchdog-mux.service|sbd\n",
+            "0|active|10||i6300ESB timer\n",
+            "wdt\n",
+            "unknown",
+        ),
         ("7|/dev/watchdog|watchdog-mux.service|x\n", "", "ipmi_si\nipmi_watchdog\n", "ipmi_watchdog"),
         ("7|/dev/watchdog|watchdog-mux.service|x\n", "", "", "unknown"),
     ],
