@@ -189,8 +189,8 @@ def _first(text: str) -> str:
 
 
 def _module(module: str, identity: str, loaded: frozenset[str]) -> str:
-    """Some drivers (softdog, i6300esb of Linux 6.12) name no device of theirs in /sys/class/watchdog. Then it is
-    the loaded module whose name the watchdog's own begins with ("i6300ESB timer").
+    """Some drivers (softdog, i6300esb of Linux 6.12) name no device of theirs in /sys/class/watchdog. Then it
+    is the loaded module whose name the watchdog's own begins with ("i6300ESB timer").
     """
     if module:
         return module
