@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from lab.image import recipe
 from lab.standins.proxmox.daemon.ha import fence, locks
 from lab.standins.proxmox.daemon.ha.fence import FRESH_S, NOT_BEFORE_S, Look
 from lab.standins.proxmox.daemon.ha.locks import HaLock
@@ -121,7 +123,7 @@ def test_a_node_that_came_back_is_not_fenced(machine: FakeMachine, clock: Clock)
 
 
 def test_the_agent_speaks_pacemakers_language(
-    machine: FakeMachine, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    machine: FakeMachine, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fence, "Machine", lambda _: machine)
 
@@ -129,15 +131,34 @@ def test_the_agent_speaks_pacemakers_language(
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
         return fence.main()
 
-    assert says("action=metadata\n") == 0
-    names = {one.get("name") for one in ET.fromstring(capsys.readouterr().out).iter("action")}
-    assert {"off", "reboot", "monitor", "metadata"} <= names
-    assert says("# comment\naction=monitor\n") == 0
     assert says("action=nonsense\n") == 1
     assert says("action=off\n") == 1
     to_be_fenced(machine)
     assert says("action=off\nnodename=node2\n") == 0
     assert machine.file(f"/etc/pve/priv/lock/{locks.agent('node2')}").is_dir()
+
+
+def asked(text: str, python: Path) -> subprocess.CompletedProcess[str]:
+    """The program as Pacemaker calls it, with `python` in the place of python3."""
+    program = recipe.NODE_FILES / "usr/sbin/fence_rackproof"
+    path = {"PATH": f"{python.parent}:/usr/bin:/bin"}
+    return subprocess.run([program], input=text, env=path, capture_output=True, text=True, check=False)
+
+
+def test_what_only_asks_is_answered_without_python(tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    python.write_text('#!/bin/sh\necho "$@"; cat; exit 7\n', encoding="utf-8")
+    python.chmod(0o755)
+    told = asked("action=metadata\n", python)
+    assert told.returncode == 0
+    names = {one.get("name") for one in ET.fromstring(told.stdout).iter("action")}
+    assert {"off", "reboot", "monitor", "metadata"} <= names
+    for action in ("monitor", "status", "list"):
+        quiet = asked(f"# a comment *\naction={action}\nport=node2\n", python)
+        assert (quiet.returncode, quiet.stdout) == (0, "")
+    for text in ("action=off\nnodename=node2\n", "nodename=node2\n", "action=nonsense\n"):
+        acts = asked(text, python)
+        assert (acts.returncode, acts.stdout) == (7, f"-m pve_standin.ha.fence\n{text}")
 
 
 def test_locks(machine: FakeMachine, clock: Clock) -> None:

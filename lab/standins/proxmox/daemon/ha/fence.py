@@ -24,21 +24,6 @@ LOOK_EVERY_S = 2.0
 NOT_BEFORE_S = 75.0
 FRESH_S = 30.0
 SECONDS_TO_REJOIN = 5.0
-ACTIONS = ("off", "reboot", "monitor", "status", "list", "metadata")
-METADATA = """<?xml version="1.0" ?>
-<resource-agent name="fence_rackproof" shortdesc="Waits until a lost node is dead for certain">
-<longdesc>Waits until the node's watchdog must have bitten and its lock can be taken.</longdesc>
-<parameters>
-<parameter name="action" required="1"><content type="string" default="off"/>
-<shortdesc lang="en">Fencing action</shortdesc></parameter>
-<parameter name="port" required="1"><content type="string"/>
-<shortdesc lang="en">Name of the node</shortdesc></parameter>
-</parameters>
-<actions>
-<action name="off"/><action name="reboot"/><action name="monitor"/><action name="metadata"/>
-</actions>
-</resource-agent>
-"""
 
 
 @dataclass(frozen=True)
@@ -105,19 +90,15 @@ def options(text: str) -> dict[str, str]:
 def main() -> int:
     given = options(sys.stdin.read())
     action = given.get("action", "off")
-    if action == "metadata":
-        sys.stdout.write(METADATA)
-    elif action in ("off", "reboot"):
-        target = given.get("port") or given.get("plug") or given.get("nodename", "")
-        if not target:
-            sys.stderr.write("fence_rackproof: expected the node's name as port\n")
-            return 1
-        machine = Machine(socket.gethostname().partition(".")[0])
-        if not fence(machine, target):
-            sys.stderr.write(f"fence_rackproof: node '{target}' is back, it is not fenced\n")
-            return 1
-    elif action not in ACTIONS:
+    if action not in ("off", "reboot"):
         sys.stderr.write(f"fence_rackproof: unknown action '{action}'\n")
+        return 1
+    target = given.get("port") or given.get("plug") or given.get("nodename", "")
+    if not target:
+        sys.stderr.write("fence_rackproof: expected the node's name as port\n")
+        return 1
+    if not fence(Machine(socket.gethostname().partition(".")[0]), target):
+        sys.stderr.write(f"fence_rackproof: node '{target}' is back, it is not fenced\n")
         return 1
     return 0
 
