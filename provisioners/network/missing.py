@@ -69,6 +69,7 @@ def _bond(site: Site, node: NodeSpec, seen: NodeNetwork, bond: Bond) -> list[str
     pairs: list[tuple[str, object, object]] = [
         ("mode", want.mode, bond.mode),
         ("MTU", want.mtu, bond.mtu),
+        ("address", node.links[0].mac.lower(), bond.mac),
     ]
     if want.arp_interval:
         pairs.append(("ARP interval", want.arp_interval, bond.arp_interval))

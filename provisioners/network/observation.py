@@ -57,6 +57,7 @@ class Bond:
     members: tuple[Member, ...]
     aggregator_ports: int = 0
     partner_mac: str = ""
+    mac: str = ""
 
     @property
     def redundant(self) -> bool:
@@ -241,6 +242,7 @@ def _bond(row: Mapping[str, Any], links: list[dict[str, Any]], carriers: Mapping
         members=tuple(_member(link, carriers) for link in links if link.get("master") == row["ifname"]),
         aggregator_ports=int(lacp.get("num_ports") or 0),
         partner_mac=str(lacp.get("partner_mac", "")),
+        mac=str(row.get("address", "")).lower(),
     )
 
 

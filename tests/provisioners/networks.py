@@ -43,6 +43,7 @@ def good_network(site: Site, name: str) -> NodeNetwork:
             carrier=True,
             active="nic0",
             members=members,
+            mac=links[0],
         ),
         bridges=(
             Bridge(
