@@ -47,7 +47,7 @@ def test_nothing_is_missing_as_ordered(site: Site, networked: Observation) -> No
         ({"mtu": 9000}, "set the MTU of bond0 to 1500 (it is 9000)"),
         (
             {"mac": "b2:fc:c8:ad:a7:51"},
-            "set the address of bond0 to 52:54:00:01:00:00 (it is b2:fc:c8:ad:a7:51)",
+            "set the address of bond0 to 52:54:00:02:00:00 (it is b2:fc:c8:ad:a7:51)",
         ),
         ({"miimon": 1.0}, "set the miimon of bond0 to 100 ms (it is 1000 ms)"),
         ({"updelay": 0.0}, "set the updelay of bond0 to 200 ms (it is 0 ms)"),
