@@ -40,7 +40,9 @@ class Member:
 
 @dataclass(frozen=True)
 class Bond:
-    """The bond as it runs. Times in seconds, 0.0: off. `aggregator_ports`, `partner_mac`: 802.3ad only."""
+    """The bond as it runs. Times in seconds, 0.0: off. `mac`: its own now. `aggregator_ports`,
+    `partner_mac`: 802.3ad only.
+    """
 
     name: str
     mode: str

@@ -64,6 +64,8 @@ def test_what_pacemaker_keeps_for_itself_stays() -> None:
     assert attributes(tree, "nodes-1") == {"x": "1", "standby": "off"}
     assert [node.get("uname") for node in tree.iterfind("nodes/node")] == ["node1", "node2", "node3"]
     assert [one.get("id") for one in tree.iterfind("resources/primitive")] == ["fencing", "ct-101"]
+    starts = [one.get("timeout") for one in tree.iterfind("resources/primitive/operations/op[@name='start']")]
+    assert starts == ["300s", "300s"], "what is started on an emulated node is given minutes"
 
 
 @pytest.mark.parametrize(

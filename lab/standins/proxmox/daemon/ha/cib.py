@@ -152,10 +152,8 @@ def _fencing(order: Order) -> ET.Element:
     attributes.extend(
         _pairs(f"{FENCING}-params", {**hosts, "pcmk_off_timeout": f"{FENCE_S}s", "pcmk_off_retries": 1})
     )
-    operations = ET.SubElement(device, "operations")
-    for action in ("start", "stop"):
-        operation = ET.SubElement(operations, "op", id=f"{FENCING}-{action}", name=action)
-        operation.attrib |= {"interval": "0s", "timeout": f"{START_S}s"}
+    start = {"id": f"{FENCING}-start", "name": "start", "interval": "0s", "timeout": f"{START_S}s"}
+    ET.SubElement(ET.SubElement(device, "operations"), "op", start)
     return device
 
 
