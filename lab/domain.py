@@ -23,7 +23,10 @@ FIRMWARE = (
 FIRST_SLOT = 0x14  # PCI slots 0x14.. carry the drive bays; libvirt numbers its own from 1
 FIRST_CHASSIS = 100
 SPEED_MBIT = {"p0": 200_000, "p1": 200_000, "m0": 1_000}
-TB_CACHE_MIB = 256
+TB_CACHE_MIB = 1024
+"""Translated code of an emulated server. When it is full QEMU forgets all of it: 256 MiB were full every 20 s
+of work, and all programs were translated again.
+"""
 EMULATED = (
     *("ssse3", "sse4.1", "sse4.2", "popcnt", "abm", "movbe", "erms"),
     *("pclmuldq", "aes", "rdrand", "fsgsbase"),
