@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -161,11 +162,14 @@ class ComputeDrill:
         fault, times, master = self.fault, self.configured, self.was_master
         if isinstance(fault, GuestCrash):
             return predict_ha.guest_crashed()
+        victims = self.victims()
+        containers = any(each.kind == "container" for each in kept(self.cluster.site) if each.name in victims)
+        anew = partial(predict_ha.started_anew, times, master=master, containers=containers)
         if isinstance(fault, KernelCrash):
-            return predict_ha.started_anew(times, master=master, dead_s=fault.panic_s)
+            return anew(dead_s=fault.panic_s)
         if isinstance(fault, KernelHang):
-            return predict_ha.started_anew(times, master=master, dead_s=times.watchdog_s)
-        return predict_ha.answering(times, master=master)
+            return anew(dead_s=times.watchdog_s)
+        return predict_ha.answering(times, master=master, containers=containers)
 
     @property
     def configured(self) -> HaTimes:

@@ -14,6 +14,8 @@ PACKAGE = "usr/lib/python3/dist-packages/pve_standin"
 BCRYPT = "import bcrypt\n"
 MODULE = '    MGR_POOL_NAME = ".mgr"\n'
 """Within `class MgrModule`."""
+BRIDGE = "usr/share/ifupdown2/addons/bridge.py"
+CONDONED = "bridge_port_condone_regex = ifaceobj.get_attr_value_first('bridge-ports-condone-regex')"
 # What pve-manager appends to lvm.conf: a guest's volumes on an RBD image are not this node's.
 LVM_FILTER = """
 devices {
@@ -27,6 +29,7 @@ def install(folder: Path) -> None:
     """Make a root file system that has the packages a cluster's node."""
     _daemon(folder)
     _manager(folder)
+    _bridges(folder)
     _units(folder)
     # Debian ships a sample that would start a cluster of its own.
     (folder / "etc/corosync/corosync.conf").unlink(missing_ok=True)
@@ -64,6 +67,13 @@ def _manager(folder: Path) -> None:
         target = folder / ASIDE / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(module, target)
+
+
+def _bridges(folder: Path) -> None:
+    """Proxmox VE's ifupdown2 leaves guests on their bridge when the network is loaded anew; Debian's takes
+    every port off that no file names. Raises LabError where the file is not as expected.
+    """
+    _replace(folder / BRIDGE, f"{CONDONED}\n", f"{CONDONED} or '(tap|veth|fwpr)[0-9]'\n")
 
 
 def _replace(file: Path, line: str, text: str) -> None:

@@ -112,6 +112,9 @@ def _bond(site: Site, node: NodeSpec, links: list[str]) -> list[str]:
     lines.append("\tbridge-allow-untagged no")
     # The first link's address: udev would else race ifupdown2 for one, and the node's would change by itself.
     lines.append(f"\thwaddress {node.links[0].mac.lower()}")
+    # ifupdown2 takes the links down for that address, and up again only where it has heard by then that they
+    # are down: on a busy node it has not, and a link stays down until somebody looks.
+    lines.append(f"\tpost-up {'; '.join(f'ip link set {link} up' for link in links)}")
     return lines
 
 

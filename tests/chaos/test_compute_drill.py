@@ -94,6 +94,7 @@ def test_from_the_draw_to_the_end(drill: ComputeDrill, world: FakeCluster) -> No
     assert heard().avoid == ("node1",)
     assert drill.was_master and drill.expected().least_s == 165
     assert drill.victims() == ("beat-ct", "beat-vm")
+    assert drill.expected().most_s == 185 + predict_ha.START_S + predict_ha.MOUNT_S, "a container is among them"
     with pytest.raises(DeadlineError, match="beat-ct, beat-vm answering again after node-power-lost"):
         drill.await_new_boots(0.0)
     heard().see("node2", "kernel 0", drill.victims())
@@ -115,15 +116,15 @@ def test_from_the_draw_to_the_end(drill: ComputeDrill, world: FakeCluster) -> No
 @pytest.mark.parametrize(
     ("kind", "more", "struck", "avoid", "least", "most"),
     [
-        (NodePowerLost, {}, 1, 1, 165, 215),
-        (KernelCrash, {}, 1, 1, 0, 225),
-        (KernelHang, {}, 1, 1, 0, 225),
-        (CorosyncCut, {}, 1, 1, 165, 215),
-        (NodeLostBmcUnreachable, {}, 1, 1, 165, 215),
-        (TwoNodesLost, {"consent": True}, 2, 2, 165, 215),
-        (AllRingsDown, {"consent": True}, 3, 0, 165, 215),
+        (NodePowerLost, {}, 1, 1, 165, 257),
+        (KernelCrash, {}, 1, 1, 0, 267),
+        (KernelHang, {}, 1, 1, 0, 267),
+        (CorosyncCut, {}, 1, 1, 165, 257),
+        (NodeLostBmcUnreachable, {}, 1, 1, 165, 257),
+        (TwoNodesLost, {"consent": True}, 2, 2, 165, 257),
+        (AllRingsDown, {"consent": True}, 3, 0, 165, 257),
         (GuestCrash, {}, 0, 0, 0, 50),
-        (NodeMaintenance, {}, 1, 0, 165, 215),
+        (NodeMaintenance, {}, 1, 0, 165, 257),
     ],
 )
 def test_what_is_lost_spared_and_predicted_fits_the_fault(

@@ -43,6 +43,16 @@ def test_guests_of_a_master_take_longer(master: bool, least: float, most: float)
 
 
 @pytest.mark.parametrize("master", [False, True])
+def test_containers_take_as_much_longer_as_their_mount_looks_on(master: bool) -> None:
+    machines = predict_ha.answering(TIMES, master=master)
+    containers = predict_ha.answering(TIMES, master=master, containers=True)
+    assert containers.least_s == machines.least_s, "one of them may be a virtual machine"
+    assert containers.most_s == (machines.most_s or 0) + 42
+    anew = predict_ha.started_anew(TIMES, master=master, dead_s=10, containers=True)
+    assert anew.most_s == (containers.most_s or 0) + 10
+
+
+@pytest.mark.parametrize("master", [False, True])
 def test_each_step_of_a_recovery_comes_after_the_one_before(master: bool) -> None:
     seen = predict_ha.detected(TIMES, master=master)
     fenced = predict_ha.fenced(TIMES, master=master)

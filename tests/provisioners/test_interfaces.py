@@ -73,6 +73,12 @@ def test_lacp(site: Site) -> None:
     assert "bond-lacp-rate fast" not in stanzas(render(site, site.node("node1")))["bond0"]
 
 
+def test_every_link_of_a_bond_with_an_address_is_up_in_the_end(site: Site) -> None:
+    """ifupdown2 3.0.0 on a busy node: nic1 of one server stayed down after a start."""
+    bond = stanzas(render(site, site.node("node1")))["bond0"]
+    assert "post-up ip link set nic0 up; ip link set nic1 up" in bond
+
+
 def test_arp_monitoring_takes_the_place_of_miimon(site: Site) -> None:
     order = with_bond(site, arp_interval=0.2, arp_targets=("10.6.0.1",))
     bond = stanzas(render(order, site.node("node1")))["bond0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,22 @@ from lab.image import cluster, recipe
 MODULE = 'class MgrModule(Base):\n    MGR_POOL_NAME = ".mgr"\n'
 
 
+ADDON = f"""\
+import re
+def condoned(ifaceobj):
+    {cluster.CONDONED}
+    return bridge_port_condone_regex
+"""
+
+
 def rootfs(folder: Path, bcrypt: str = "import bcrypt\n", module: str = MODULE) -> Path:
     """As much of a root file system as `cluster.install` looks at."""
     for name in (*recipe.MGR_MODULES_ASIDE, "telemetry", "balancer"):
         (folder / cluster.MODULES / name).mkdir(parents=True)
     (folder / cluster.MODULES / "mgr_util.py").write_text(f"import os\n{bcrypt}", encoding="utf-8")
     (folder / cluster.MODULES / "mgr_module.py").write_text(module, encoding="utf-8")
-    for path, text in {"etc/lvm/lvm.conf": "config {}\n", "etc/corosync/corosync.conf": "totem {}\n"}.items():
+    files = {"etc/lvm/lvm.conf": "config {}\n", "etc/corosync/corosync.conf": "totem {}\n"}
+    for path, text in {**files, cluster.BRIDGE: ADDON}.items():
         (folder / path).parent.mkdir(parents=True)
         (folder / path).write_text(text, encoding="utf-8")
     for place in ("ceph.target.wants/ceph-crash.service", "corosync.service.requires/sbd.service"):
@@ -64,6 +74,28 @@ def test_a_manager_that_is_not_as_expected_is_an_error(tmp_path: Path, text: str
 def test_a_module_of_the_manager_that_is_not_as_expected_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"mgr_module.py: expected one line .*MGR_POOL_NAME.*, found 0"):
         cluster.install(rootfs(tmp_path, module="class MgrModule:\n    pass\n"))
+
+
+@pytest.mark.parametrize(("port", "stays"), [("veth9001i0", True), ("tap9002i0", True), ("nic2", False)])
+def test_guests_stay_on_their_bridge_when_the_network_is_loaded_anew(
+    tmp_path: Path, port: str, stays: bool
+) -> None:
+    tree = rootfs(tmp_path)
+    cluster.install(tree)
+    loaded: dict[str, Any] = {}
+    exec((tree / cluster.BRIDGE).read_text(encoding="utf-8"), loaded)
+
+    class Bridge:
+        ordered: str | None = None
+
+        def get_attr_value_first(self, name: str) -> str | None:
+            assert name == "bridge-ports-condone-regex"
+            return self.ordered
+
+    bridge = Bridge()
+    assert bool(re.match(loaded["condoned"](bridge), port)) is stays
+    bridge.ordered = "nic"
+    assert loaded["condoned"](bridge) == "nic", "what a site orders comes first"
 
 
 def test_units_of_proxmox_are_wanted_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

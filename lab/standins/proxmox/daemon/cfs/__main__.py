@@ -113,8 +113,8 @@ def main() -> None:
     options = {"allow_other": True, "default_permissions": True, "nonempty": True, "fsname": "/dev/fuse"}
     # Without it libfuse would rename a removed open file, on all members, to .fuse_hidden.
     options |= {"hard_remove": True}
-    # Nothing is cached: another member may have changed it, or quorum may be gone.
-    uncached = {"direct_io": True, "attr_timeout": 0, "entry_timeout": 0, "negative_timeout": 0}
+    # As pmxcfs, which leaves libfuse's times: what another member changed is seen within a second.
+    cached = {"direct_io": True, "attr_timeout": 1, "entry_timeout": 1, "negative_timeout": 0}
     try:
         fuse.FUSE(
             FileSystem(service, views, _notify),
@@ -122,7 +122,7 @@ def main() -> None:
             foreground=True,
             big_writes=True,
             **options,
-            **uncached,
+            **cached,
         )
     except RuntimeError as error:
         sys.exit(f"{wanted.mount}: cannot be mounted: fuse says {error}")
