@@ -35,14 +35,15 @@ check: lint types imports
 test: check
 
 FEATURES ?= features/
+SITE ?= sites/lab.toml
 
 # Builds the rack where it is missing, enters its namespace, provisions what is missing, then breaks things.
 verify: setup
-	$(BIN)/pytest $(FEATURES) --site sites/lab.toml
+	$(BIN)/pytest $(FEATURES) --site $(SITE)
 
 # Only looks and provisions; nothing is broken.
 quick: setup
-	$(BIN)/pytest features/ --site sites/lab.toml --no-chaos
+	$(BIN)/pytest features/ --site $(SITE) --no-chaos
 
 down:
 	$(BIN)/python -m lab down

@@ -8,15 +8,13 @@ docs/site-file.md is the reference of the keys.
 
 from __future__ import annotations
 
-import os
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
+from cluster import site_file
 from cluster.errors import SiteError
 from cluster.site_checks import problems
 from cluster.site_errors import Problem, fields, problems_of
@@ -225,61 +223,10 @@ def validated(data: Mapping[str, Any], file: str, prefix: str = "") -> Site:
     return site
 
 
-def _named(path: Path) -> str:
-    """The path as messages show it: relative to the working directory where that is shorter."""
-    try:
-        relative = os.path.relpath(path)
-    except ValueError:
-        return str(path)
-    return relative if not relative.startswith("..") else str(path)
-
-
-def _read(path: Path, file: str) -> str:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        near = sorted(_named(other) for other in path.parent.glob("*.toml")) if path.parent.is_dir() else []
-        raise SiteError(
-            f"{file}: there is no such file; expected a site file{': ' if near else ''}{', '.join(near)}"
-        ) from None
-    except IsADirectoryError:
-        raise SiteError(
-            f"{file}: is a folder; expected a site file such as {file.rstrip('/')}/lab.toml"
-        ) from None
-    except OSError as error:
-        raise SiteError(f"{file}: cannot be read ({error.strerror}); expected a readable file") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise SiteError(
-            f"{file}: line {line}: byte 0x{data[error.start]:02x} is not UTF-8; expected a TOML file in UTF-8"
-        ) from None
-
-
-def _toml_mistake(message: str, text: str) -> str:
-    """The parser's message with its line first, in words that tell what to do."""
-    found = re.search(r"^(.*?) \(at (?:line (\d+), column \d+|end of document)\)$", message)
-    reason = found.group(1) if found else message
-    line = int(found.group(2)) if found and found.group(2) else text.count("\n") + 1
-    twice = re.search(r"Cannot declare \((.*)\) twice", reason)
-    if twice:
-        names = ".".join(re.findall(r"'([^']*)'", twice.group(1)))
-        reason = f"the table [{names}] is there twice"
-    reason = reason.replace("Cannot overwrite a value", "this key is there twice")
-    reason = reason.replace(r"Illegal character '\n'", "a text does not end on its line, a quote is missing")
-    return f"line {line}: {reason[:1].lower()}{reason[1:]}"
-
-
 def load(path: Path) -> Site:
     """Read and check a site file. Raises SiteError: one sentence a problem, one problem a line."""
-    file = _named(path)
-    text = _read(path, file)
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SiteError(f"{file}: {_toml_mistake(str(error), text)}; expected TOML") from None
-    site = validated(data, file)
+    file = site_file.named(path)
+    site = validated(site_file.read(path), file)
     unknown = [key for key in site.ordered if key.split(".")[0] not in fields(Site)]
     _raise(
         [

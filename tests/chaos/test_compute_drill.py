@@ -94,7 +94,9 @@ def test_from_the_draw_to_the_end(drill: ComputeDrill, world: FakeCluster) -> No
     assert heard().avoid == ("node1",)
     assert drill.was_master and drill.expected().least_s == 165
     assert drill.victims() == ("beat-ct", "beat-vm")
-    assert drill.expected().most_s == 185 + predict_ha.START_S + predict_ha.MOUNT_S, "a container is among them"
+    assert drill.expected().most_s == 185 + predict_ha.START_S + predict_ha.MOUNT_S, (
+        "a container is among them"
+    )
     with pytest.raises(DeadlineError, match="beat-ct, beat-vm answering again after node-power-lost"):
         drill.await_new_boots(0.0)
     heard().see("node2", "kernel 0", drill.victims())

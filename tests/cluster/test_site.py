@@ -130,7 +130,8 @@ def test_a_file_that_is_not_there_names_those_that_are(monkeypatch: pytest.Monke
     with pytest.raises(SiteError) as raised:
         load(Path("sites/lba.toml"))
     assert str(raised.value) == (
-        "sites/lba.toml: there is no such file; expected a site file: sites/lab.toml, sites/pve1.toml"
+        "sites/lba.toml: there is no such file; expected a site file: sites/lab-ha.toml, sites/lab.toml,"
+        " sites/pve1.toml"
     )
 
 

@@ -1,6 +1,6 @@
 """A second copy of a guest, started by hand on another node: the check says so, and is silent before.
 
-Run with the rack up and phase 7 converged:
+Run with the rack up and phase 7 of sites/lab-ha.toml converged:
     ip netns exec rackproof .venv/bin/python -m pytest tests/rack/test_twice.py -s
 
 The HA manager is told to leave a golden container alone. Its disk is mapped and mounted on a second node
@@ -61,7 +61,7 @@ pytestmark = [pytest.mark.rack, pytest.mark.timeout(1500)]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with Cluster(load(ROOT / "sites" / "lab.toml")) as opened:
+    with Cluster(load(ROOT / "sites" / "lab-ha.toml")) as opened:
         for node in opened.nodes.values():
             if not node.reachable(timeout=10):
                 pytest.fail(

@@ -36,3 +36,23 @@ def test_a_ticket_outlives_a_file_system_that_begins_anew(
     monkeypatch.setattr(Path, "read_text", broken)
     with pytest.raises(OSError, match="full"):
         machine.read("/etc/hosts")
+
+
+@pytest.mark.parametrize(("path", "read"), [("/etc/pve/lrm", "there"), ("/etc/lrm", "gone")])
+def test_a_name_that_was_renamed_over_between_look_and_open_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, read: str
+) -> None:
+    answers = iter([FileNotFoundError(errno.ENOENT, "renamed over"), "there"])
+
+    def found(self: Path, *_: Any, **__: Any) -> str:
+        answer = next(answers)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Path, "read_text", found)
+    assert Machine("node1", tmp_path).read(path, "gone") == read
+
+
+def test_a_file_that_is_not_there_is_the_default(tmp_path: Path) -> None:
+    assert Machine("node1", tmp_path).read("/etc/pve/nothing", "gone") == "gone"

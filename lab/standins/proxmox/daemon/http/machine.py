@@ -40,13 +40,24 @@ class Machine:
     def read(self, path: str, default: str = "") -> str:
         """A file's text, or `default` where there is none."""
         try:
-            return self.file(path).read_text(encoding="utf-8", errors="replace")
+            return self._text(path)
         except (FileNotFoundError, NotADirectoryError):
             return default
         except OSError as error:
             if path.startswith("/etc/pve/") and error.errno in BETWEEN_MOUNTS:
                 return default
             raise
+
+    def _text(self, path: str) -> str:
+        file = self.file(path)
+        try:
+            return file.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            if not path.startswith("/etc/pve/"):
+                raise
+        # The kernel looks a name up and then opens what it found: a rename between the two leaves it with
+        # nothing, though the name was there all the time.
+        return file.read_text(encoding="utf-8", errors="replace")
 
     def write(self, path: str, text: str | bytes, mode: int | None = None) -> None:
         """Write a file by renaming, so that no reader sees half of it. Without quorum /etc/pve answers
