@@ -101,36 +101,37 @@ def detected(times: HaTimes, *, master: bool) -> Prediction:
 def fenced(times: HaTimes, *, master: bool) -> Prediction:
     """Until its guests wait for its fencing."""
     seen = detected(times, master=master)
+    # The patience begins at the master's last look, which may be a round before the loss: its next one waits
+    # in /etc/pve until the membership has changed.
     return Prediction(
-        seen.least_s + FENCE_DELAY_S,
+        max(seen.least_s, FENCE_DELAY_S - ROUND_S),
         (seen.most_s or 0.0) + FENCE_DELAY_S + ROUND_S,
-        f"{seen.why}, then {FENCE_DELAY_S:g} s of patience",
+        f"{seen.why}, and {FENCE_DELAY_S:g} s of patience",
     )
 
 
-def restarted(times: HaTimes, *, master: bool) -> Prediction:
+def restarted(times: HaTimes, *, master: bool, containers: bool = False) -> Prediction:
     """Until its guests are begun elsewhere: its lock has expired and they wait for its fencing. A slow
-    Corosync makes it later, never sooner.
+    Corosync makes it later, never sooner. `containers`: there are some among them, which are mounted first.
     """
     least, most = MASTER_S if master else PLAIN_S
     wait = fenced(times, master=master)
     who = "it was master" if master else "it was not master"
     # The range of a lost master holds the wait for its lock, which a slow Corosync does not lengthen.
     slow = (0.0, 0.0) if master else (wait.least_s, (wait.most_s or 0.0) + ROUND_S)
-    return Prediction(
-        max(least, slow[0]),
-        max(most, slow[1]),
-        f"{who}, so {least:g} s to {most:g} s: the lock of a lost node expires after 120 s",
-    )
+    why = f"{who}, so {least:g} s to {most:g} s: the lock of a lost node expires after 120 s"
+    mount = 0.0
+    if containers:
+        mount, why = MOUNT_S, f"{why}; for {MOUNT_S:g} s more a container's mount looks on"
+    return Prediction(max(least, slow[0]), max(most, slow[1]) + mount, why)
 
 
 def answering(times: HaTimes, *, master: bool, containers: bool = False) -> Prediction:
     """Until its guests answer: begun elsewhere, and started. `containers`: there are some among them."""
-    begun = restarted(times, master=master)
-    start, why = START_S, f"{begun.why}; the guest's start up to {START_S:g} s"
-    if containers:
-        start, why = START_S + MOUNT_S, f"{why}, after {MOUNT_S:g} s in which a container's mount looks on"
-    return Prediction(begun.least_s, (begun.most_s or 0.0) + start, why)
+    begun = restarted(times, master=master, containers=containers)
+    return Prediction(
+        begun.least_s, (begun.most_s or 0.0) + START_S, f"{begun.why}; the guest's start up to {START_S:g} s"
+    )
 
 
 def self_reset(times: HaTimes) -> Prediction:

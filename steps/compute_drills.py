@@ -134,6 +134,7 @@ def _moved(limit: str, watched: Watched) -> None:
 def _steps(watched: Watched) -> None:
     drill = watched.drill
     times, master = drill.configured, drill.was_master
+    kinds = {each.name: each.kind for each in watched.site.guests}
     for guest, course in sorted(watched.courses.items()):
         if course.target == course.origin:
             watched.evidence.note(f"{watched.name}: {guest} came back where it was, on {course.origin}")
@@ -144,9 +145,8 @@ def _steps(watched: Watched) -> None:
         watched.beside(
             f"{guest} waits for the fencing", course.fenced, predict_ha.fenced(times, master=master)
         )
-        watched.beside(
-            f"{guest} is begun on {course.target}", course.begun, predict_ha.restarted(times, master=master)
-        )
+        begun = predict_ha.restarted(times, master=master, containers=kinds[guest] == "container")
+        watched.beside(f"{guest} is begun on {course.target}", course.begun, begun)
 
 
 @then("its silence is heard, and high availability leaves it alone")
