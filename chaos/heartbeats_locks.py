@@ -19,6 +19,8 @@ from cluster.site_services import Guest
 
 INTERVAL_S = 4.0
 """Each look opens the images anew; more often would burden an emulated node."""
+DEAF_S = 20.0
+"""A program that learns nothing for so long is begun anew."""
 NAME = "locks"
 _PROGRAM = Path(__file__).with_name("heartbeats_locks_agent.py")
 
@@ -33,7 +35,8 @@ class LockWatch:
         self._keep = keep
         self._places = {str(spec.address): spec.name for spec in cluster.site.nodes}
         images = [[guest.name, guest.storage, image(guest)] for guest in guests]
-        config = {"images": images, "interval_s": INTERVAL_S, "limit_s": limit_s, "quiet_s": QUIET_S}
+        config: dict[str, Any] = {"images": images, "interval_s": INTERVAL_S, "limit_s": limit_s}
+        config |= {"quiet_s": QUIET_S, "deaf_s": DEAF_S}
         self._words, self._first = python(_PROGRAM.read_text(encoding="utf-8"), json.dumps(config), "-I")
         self._turns = count()
         self._stream = Stream(NAME, self._begin, self._take, self._lost)

@@ -1,11 +1,11 @@
 """Asks Ceph who has guests' images open, and who holds their exclusive locks: sent to a node as it stands.
 
 Standard library, python3-rados and python3-rbd. Fed on its standard input after its program: one line of
-configuration in JSON (`images`: [[guest, pool, image], ...], `interval_s`, `limit_s`, `quiet_s`), then lines
-`ping N`. It says `pong N STAMP`, and for each image every `interval_s` a line `image JSON`: g guest, a when
-Ceph was asked, t when it had answered, and either owners [[client, cookie, address], ...] and watchers
-[address, ...], or m why not. Stamps are ns since this machine started. Images are opened for reading only,
-which takes no lock and leaves no watcher, and anew each time, or what is told would be old.
+configuration in JSON (`images`: [[guest, pool, image], ...], `interval_s`, `limit_s`, `quiet_s`, `deaf_s`),
+then lines `ping N`. It says `pong N STAMP`, and for each image every `interval_s` a line `image JSON`: g
+guest, a when Ceph was asked, t when it had answered, and either owners [[client, cookie, address], ...] and
+watchers [address, ...], or m why not. Stamps are ns since this machine started. Images are opened for reading
+only, which takes no lock and leaves no watcher, and anew each time, or what is told would be old.
 """
 
 # mypy: ignore-errors
@@ -81,7 +81,7 @@ def main():
         client = connect()
     except Exception as error:  # noqa: BLE001 - whatever it is, the last line on standard error is told
         sys.exit(f"Ceph is not reached: {error}")
-    began = heard = time.monotonic()
+    began = heard = told = time.monotonic()
     due, rest = began, b""
     while time.monotonic() < min(began + config["limit_s"], heard + config["quiet_s"]):
         heard_of = listen(max(0.01, due - time.monotonic()), rest)
@@ -96,10 +96,17 @@ def main():
             facts = {"g": guest, "a": now()}
             try:
                 facts.update(look(client, pool, image))
+                told = time.monotonic()
             except Exception as error:  # noqa: BLE001 - of librados or librbd: that image is not seen this time
                 facts["m"] = str(error) or type(error).__name__
             say("image " + json.dumps({**facts, "t": now()}, separators=(",", ":")))
         due = max(due + config["interval_s"], time.monotonic())
+        if time.monotonic() - told > config["deaf_s"]:
+            # A client whose requests all ran into their limit asks for no newer map: it stays deaf when Ceph
+            # is back, so another one is begun.
+            sys.stderr.write(f"Ceph told nothing for {config['deaf_s']:g} s\n")
+            sys.stderr.flush()
+            os._exit(4)
 
 
 main()
