@@ -91,6 +91,15 @@ def test_a_hang_lasts_as_long_as_the_watchdog_is_set_to() -> None:
     assert (quick.least_s, quick.most_s) == (0, 135 + START_S + 10)
 
 
+@pytest.mark.parametrize("containers", [False, True])
+def test_a_node_that_says_when_its_own_lock_has_expired_makes_recovery_later(containers: bool) -> None:
+    """Seen: back 68 s after its crash as the member with the lowest id, its lock expired 121 s after that."""
+    plain = predict_ha.started_anew(TIMES, master=False, dead_s=10, containers=containers)
+    late = predict_ha.started_anew(TIMES, master=False, dead_s=10, containers=containers, lowest=True)
+    assert plain.most_s is not None and plain.most_s < 300
+    assert late.most_s == 120 + 120 + 20 + START_S + (42 if containers else 0) + 10
+
+
 def test_who_led_is_told_by_the_nodes_that_were_lost() -> None:
     assert predict_ha.was_master("node1", ("node1", "node2"))
     assert not predict_ha.was_master("node3", ("node1", "node2"))
