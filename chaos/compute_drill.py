@@ -164,8 +164,7 @@ class ComputeDrill:
             return predict_ha.guest_crashed()
         victims = self.victims()
         containers = any(each.kind == "container" for each in kept(self.cluster.site) if each.name in victims)
-        lowest = self.cluster.site.nodes[0].name in self.struck
-        anew = partial(predict_ha.started_anew, times, master=master, containers=containers, lowest=lowest)
+        anew = partial(predict_ha.started_anew, times, master=master, containers=containers)
         if isinstance(fault, KernelCrash):
             return anew(dead_s=fault.panic_s)
         if isinstance(fault, KernelHang):

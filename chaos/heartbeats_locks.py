@@ -35,8 +35,8 @@ class LockWatch:
         self._keep = keep
         self._places = {str(spec.address): spec.name for spec in cluster.site.nodes}
         images = [[guest.name, guest.storage, image(guest)] for guest in guests]
-        config: dict[str, Any] = {"images": images, "interval_s": INTERVAL_S, "limit_s": limit_s}
-        config |= {"quiet_s": QUIET_S, "deaf_s": DEAF_S}
+        times = {"interval_s": INTERVAL_S, "limit_s": limit_s, "quiet_s": QUIET_S, "deaf_s": DEAF_S}
+        config = {"images": images, **times}
         self._words, self._first = python(_PROGRAM.read_text(encoding="utf-8"), json.dumps(config), "-I")
         self._turns = count()
         self._stream = Stream(NAME, self._begin, self._take, self._lost)

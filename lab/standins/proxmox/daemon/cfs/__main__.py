@@ -113,7 +113,7 @@ def main() -> None:
     options = {"allow_other": True, "default_permissions": True, "nonempty": True, "fsname": "/dev/fuse"}
     # Without it libfuse would rename a removed open file, on all members, to .fuse_hidden.
     options |= {"hard_remove": True}
-    # As pmxcfs, which leaves libfuse's times: what another member changed is seen within a second.
+    # libfuse's own times: what another member changed is seen within a second.
     cached = {"direct_io": True, "attr_timeout": 1, "entry_timeout": 1, "negative_timeout": 0}
     try:
         fuse.FUSE(
