@@ -164,7 +164,8 @@ class ComputeDrill:
             return predict_ha.guest_crashed()
         victims = self.victims()
         containers = any(each.kind == "container" for each in kept(self.cluster.site) if each.name in victims)
-        anew = partial(predict_ha.started_anew, times, master=master, containers=containers)
+        lowest = times.lowest in self.struck
+        anew = partial(predict_ha.started_anew, times, master=master, containers=containers, lowest=lowest)
         if isinstance(fault, KernelCrash):
             return anew(dead_s=fault.panic_s)
         if isinstance(fault, KernelHang):

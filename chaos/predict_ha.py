@@ -2,13 +2,16 @@
 its guests answer elsewhere. Pure.
 
 Sources: pve-ha-manager 5 (`NodeStatus`: a node counts as lost for 60 s before its guests wait for fencing;
-`LRM`, `CRM`: rounds of 10 s; `watchdog-mux`: a client that is silent for 60 s is no longer fed for), pmxcfs
-(a lock that is not refreshed expires after 120 s), corosync.conf(5) (token, consensus), and the simulator's
-own tests: recovery 120 to 135 s after the loss of a plain node, 165 to 185 s where the lost node was master.
+`LRM`, `CRM`: rounds of 10 s, members are read before the lock is refreshed; `watchdog-mux`: a client that is
+silent for 60 s is no longer fed for), pmxcfs (a lock that is not refreshed expires after 120 s; the member of
+the lowest id says so, `dcdb_deliver`, and counts from its own start, `memdb_open`), corosync.conf(5) (token,
+consensus), and the simulator's own tests: recovery 120 to 135 s after the loss of a plain node, 165 to 185 s
+where the lost node was master.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -21,6 +24,8 @@ FENCE_DELAY_S = 60.0
 """A node must have been gone for so long before its guests wait for its fencing."""
 CLIENT_S = 60.0
 """watchdog-mux stops feeding the watchdog once a manager said nothing for so long."""
+LOCK_S = 120.0
+"""A lock that nobody refreshed has expired."""
 TAKEOVER_S = (100.0, 120.0)
 """Another node becomes master once the old one's lock has expired; it was refreshed up to 20 s ago."""
 PLAIN_S = (120.0, 135.0)
@@ -30,22 +35,26 @@ START_S = 30.0
 MOUNT_S = 42.0
 """A container's ext4 has multi-mount protection, as Proxmox VE makes it. Where nobody unmounted it, a mount
 looks on for twice 21 s (fs/ext4/mmp.c, interval of 10 s) to see whether another node writes."""
+_VALUE = re.compile(r"^(\S+)(?: \(\w+\))? = (\d+(?:\.\d+)?)$", re.M)
+_NAME = re.compile(r"^nodelist\.node\.(\d+)\.name \(str\) = (\S+)$", re.M)
 _SETTINGS = ("runtime.config.totem.token", "runtime.config.totem.consensus")
 
 
 @dataclass(frozen=True)
 class HaTimes:
     """Seconds as configured now: Corosync's token and consensus timeouts, and after how long the watchdog of
-    each node resets it that is no longer fed.
+    each node resets it that is no longer fed. `lowest`: the node with the lowest id.
     """
 
     token_s: float
     consensus_s: float
     watchdog_s: float
+    lowest: str
 
 
 COMMAND = """\
 corosync-cmapctl runtime.config.totem. 2>/dev/null
+corosync-cmapctl nodelist.node. 2>/dev/null
 for dog in /sys/class/watchdog/watchdog*; do
   [ -r "$dog/state" ] && read -r state < "$dog/state" && [ "$state" = active ] || continue
   read -r timeout < "$dog/timeout" && echo "watchdog = $timeout"
@@ -60,19 +69,17 @@ def parse(text: str) -> HaTimes:
     is missing or is no number.
     """
     told: dict[str, list[float]] = {}
-    for line in text.splitlines():
-        name, equals, value = line.partition(" = ")
-        words = name.split()
-        try:
-            if equals and words:
-                told.setdefault(words[0], []).append(float(value))
-        except ValueError:
-            continue  # another of Corosync's settings, which is a word
+    for name, value in _VALUE.findall(text):
+        told.setdefault(name, []).append(float(value))
+    names = dict(_NAME.findall(text))
+    nodes = {ids[0]: names[each] for each in names if (ids := told.get(f"nodelist.node.{each}.nodeid"))}
     lacking = [name for name in (*_SETTINGS, "watchdog") if name not in told]
+    if not nodes:
+        lacking.append("nodelist.node.0.nodeid and its name")
     if lacking:
         raise UnknownError(f"the node does not tell {', '.join(lacking)}: expected a number for each")
     token, consensus = (told[name][-1] / 1000 for name in _SETTINGS)
-    return HaTimes(token, consensus, max(told["watchdog"]))
+    return HaTimes(token, consensus, max(told["watchdog"]), nodes[min(nodes)])
 
 
 def membership(times: HaTimes) -> Prediction:
@@ -101,8 +108,11 @@ def detected(times: HaTimes, *, master: bool) -> Prediction:
 def fenced(times: HaTimes, *, master: bool) -> Prediction:
     """Until its guests wait for its fencing."""
     seen = detected(times, master=master)
+    # A look that begins before the membership changes and ends after it counts the node as online. Where
+    # Corosync is quicker than a round there may be none: the patience began with the look before.
+    early = ROUND_S if not master and times.token_s < ROUND_S else 0.0
     return Prediction(
-        seen.least_s + FENCE_DELAY_S,
+        seen.least_s + FENCE_DELAY_S - early,
         (seen.most_s or 0.0) + FENCE_DELAY_S + ROUND_S,
         f"{seen.why}, then {FENCE_DELAY_S:g} s of patience",
     )
@@ -147,15 +157,20 @@ def bite(times: HaTimes) -> Prediction:
     return Prediction(0.0, times.watchdog_s, f"the watchdog is set to {times.watchdog_s:g} s")
 
 
-def started_anew(times: HaTimes, *, master: bool, dead_s: float, containers: bool = False) -> Prediction:
+def started_anew(
+    times: HaTimes, *, master: bool, dead_s: float, containers: bool = False, lowest: bool = False
+) -> Prediction:
     """Until guests answer whose node starts anew by itself, `dead_s` seconds after its loss at the latest:
-    there, where it is back before its guests wait for its fencing, else elsewhere.
+    there, where it is back before its guests wait for its fencing, else elsewhere. `lowest`: it is the member
+    with the lowest id, which says when a lock has expired. Back before its own has, it counts that anew.
     """
     elsewhere = answering(times, master=master, containers=containers)
-    return Prediction(
-        0.0, (elsewhere.most_s or 0.0) + dead_s,
-        f"on the same node where that is back first, else elsewhere ({elsewhere.why})",
-    )  # fmt: skip
+    most = elsewhere.most_s or 0.0
+    why = f"on the same node where that is back first, else elsewhere ({elsewhere.why})"
+    if lowest:
+        most += LOCK_S
+        why += f"; it has the lowest id: back within {LOCK_S:g} s, it counts its lock's {LOCK_S:g} s anew"
+    return Prediction(0.0, most + dead_s, why)
 
 
 def guest_crashed() -> Prediction:

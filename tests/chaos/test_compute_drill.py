@@ -24,7 +24,7 @@ from chaos.heartbeats_record import Beat, Event, Record, Sight, assemble
 from cluster.errors import DeadlineError, NotApplicableError, RefusedError, UnknownError
 from tests.chaos.world import FakeCluster
 
-TIMES = predict_ha.HaTimes(3.65, 4.38, 10.0)
+TIMES = predict_ha.HaTimes(3.65, 4.38, 10.0, "node1")
 SECOND = 1_000_000_000
 
 
@@ -119,8 +119,8 @@ def test_from_the_draw_to_the_end(drill: ComputeDrill, world: FakeCluster) -> No
     ("kind", "more", "struck", "avoid", "least", "most"),
     [
         (NodePowerLost, {}, 1, 1, 165, 257),
-        (KernelCrash, {}, 1, 1, 0, 267),
-        (KernelHang, {}, 1, 1, 0, 267),
+        (KernelCrash, {}, 1, 1, 0, 387),
+        (KernelHang, {}, 1, 1, 0, 387),
         (CorosyncCut, {}, 1, 1, 165, 257),
         (NodeLostBmcUnreachable, {}, 1, 1, 165, 257),
         (TwoNodesLost, {"consent": True}, 2, 2, 165, 257),
@@ -207,6 +207,7 @@ def test_times_are_read_from_a_node(world: FakeCluster, tmp_path: Path) -> None:
     program.write_text(
         "#!/bin/sh\necho 'runtime.config.totem.token (u32) = 3650'\n"
         "echo 'runtime.config.totem.consensus (u32) = 4380'\necho 'watchdog = 10'\n"
+        "echo 'nodelist.node.0.nodeid (u32) = 1'\necho 'nodelist.node.0.name (str) = node1'\n"
     )
     program.chmod(0o755)
-    assert compute_drill.read_times(world, "node2").token_s == 3.65
+    assert compute_drill.read_times(world, "node2") == TIMES

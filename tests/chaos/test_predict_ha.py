@@ -11,12 +11,17 @@ from chaos import predict_ha
 from chaos.predict_ha import START_S, HaTimes
 from cluster.errors import UnknownError
 
-TIMES = HaTimes(token_s=3.65, consensus_s=4.38, watchdog_s=10.0)
+TIMES = HaTimes(token_s=3.65, consensus_s=4.38, watchdog_s=10.0, lowest="node1")
 TOLD = """\
 runtime.config.totem.consensus (u32) = 4380
 runtime.config.totem.crypto_cipher (str) = aes256
 runtime.config.totem.token (u32) = 3650
 runtime.config.totem.token_retransmit (u32) = 869
+nodelist.node.0.name (str) = node2
+nodelist.node.0.nodeid (u32) = 10
+nodelist.node.0.ring0_addr (str) = 10.7.0.12
+nodelist.node.1.name (str) = node1
+nodelist.node.1.nodeid (u32) = 2
 watchdog = 10
 """
 
@@ -26,7 +31,7 @@ def test_what_a_node_tells_is_read() -> None:
     assert predict_ha.parse(TOLD + "watchdog = 30\n").watchdog_s == 30, "the slowest watchdog counts"
 
 
-@pytest.mark.parametrize("lacking", ["totem.token (", "totem.consensus (", "watchdog"])
+@pytest.mark.parametrize("lacking", ["totem.token (", "totem.consensus (", "watchdog", "nodelist.node"])
 def test_what_a_node_does_not_tell_is_unknown(lacking: str) -> None:
     text = "\n".join(line for line in TOLD.splitlines() if lacking not in line)
     with pytest.raises(UnknownError, match=lacking.rstrip(" (")):
@@ -40,6 +45,12 @@ def test_guests_of_a_master_take_longer(master: bool, least: float, most: float)
     answer = predict_ha.answering(TIMES, master=master)
     assert (answer.least_s, answer.most_s) == (least, most + START_S)
     assert ("it was not master" in begun.why) is not master
+
+
+def test_the_patience_begins_with_a_look_before_the_loss_only_where_corosync_is_quick() -> None:
+    assert predict_ha.fenced(TIMES, master=False).least_s == 3.65 + 60 - 10
+    assert predict_ha.fenced(replace(TIMES, token_s=10), master=False).least_s == 70
+    assert predict_ha.fenced(TIMES, master=True).least_s == 160, "another one counts from its own first look"
 
 
 @pytest.mark.parametrize("master", [False, True])
@@ -83,6 +94,15 @@ def test_a_hang_lasts_as_long_as_the_watchdog_is_set_to() -> None:
     assert predict_ha.bite(replace(TIMES, watchdog_s=255)).most_s == 255
     quick = predict_ha.started_anew(TIMES, master=False, dead_s=10)
     assert (quick.least_s, quick.most_s) == (0, 135 + START_S + 10)
+
+
+@pytest.mark.parametrize("master", [False, True])
+def test_who_says_when_a_lock_has_expired_counts_its_own_anew(master: bool) -> None:
+    other = predict_ha.started_anew(TIMES, master=master, dead_s=10)
+    lowest = predict_ha.started_anew(TIMES, master=master, dead_s=10, lowest=True)
+    assert lowest.least_s == other.least_s
+    assert lowest.most_s == (other.most_s or 0) + 120
+    assert "lowest id" in lowest.why and "lowest id" not in other.why
 
 
 def test_who_led_is_told_by_the_nodes_that_were_lost() -> None:

@@ -46,6 +46,29 @@ def test_one_is_master(node: Node, lrm: Lrm) -> None:
     assert not node.lock_folder(locks.MANAGER).exists()
 
 
+def test_a_look_that_waits_while_the_membership_changes_counts_the_node_as_online(
+    node: Node, crm: Crm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As PVE's: members are read, then the lock is refreshed, which waits until Corosync has settled."""
+    keep = locks.HaLock.keep
+
+    def waits(lock: locks.HaLock) -> bool:
+        node.members(node2=False)
+        node.now += 20
+        return keep(lock)
+
+    node.now += 10
+    monkeypatch.setattr(locks.HaLock, "keep", waits)
+    crm.round()
+    monkeypatch.undo()
+    assert node.status()["node_status"]["node2"] == "online"
+    for seconds, state in ((10, "unknown"), (49, "unknown"), (1, "fence")):
+        node.sees(ct="node1", online=False, unclean=True)
+        node.now += seconds
+        crm.round()
+        assert node.status()["node_status"]["node2"] == state
+
+
 def test_what_it_writes_down(node: Node, crm: Crm) -> None:
     status = node.status()
     assert (status["master_node"], status["node_status"]) == (

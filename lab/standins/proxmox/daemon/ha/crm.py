@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from ..config import members
+from ..config.members import Cluster
 from ..http.machine import Machine
 from . import files, locks, loop, resources
 from .locks import HaLock
@@ -32,13 +33,15 @@ class Crm:
 
     def round(self) -> float:
         """One round; returns the seconds until the next. ApiError where the manager's work failed."""
+        # Read first, as PVE's does: to refresh the lock waits while the membership changes.
+        cluster = members.cluster(self._machine)
         if self._manager is not None and not self._lock.keep():
             self._become("lost_manager_lock")
         if self._manager is None:
-            self._stand()
+            self._stand(cluster)
         if self._manager is None:
             return OTHER_ROUND_S
-        self._manager.manage()
+        self._manager.manage(cluster)
         if self._manager.idle and not resources.read(self._machine):
             self._say("no services left - releasing the manager lock")
             self.leave()
@@ -51,7 +54,7 @@ class Crm:
             self._say("voluntary release CRM lock")
             self._lock.release()
 
-    def _stand(self) -> None:
+    def _stand(self, cluster: Cluster) -> None:
         """Try to become master, where there is something to look after and Pacemaker, by which it is looked
         after, runs on this node."""
         node = self._machine.node
@@ -59,7 +62,7 @@ class Crm:
         fenced = status.get("node_status", {}).get(node) == "fence"
         needed = status.get("service_status") or resources.read(self._machine)
         able = files.lrm_status(self._machine, node).get("state") == "active" and not fenced
-        if not needed or not able or not members.cluster(self._machine).quorate:
+        if not needed or not able or not cluster.quorate:
             self._become("wait_for_quorum")
         else:
             self._become("master" if self._lock.take() else "slave")

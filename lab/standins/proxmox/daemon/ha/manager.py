@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..config import members
 from ..config.members import Cluster
 from ..http.machine import Machine
 from . import files, locks, pacemaker, resources, rules, services
@@ -43,10 +42,11 @@ class Manager:
         """Nothing is left to look after."""
         return not self._services
 
-    def manage(self) -> None:
-        """One round. ApiError where Pacemaker refuses the order, or /etc/pve the status."""
+    def manage(self, cluster: Cluster) -> None:
+        """One round, with the members as they were when it began. ApiError where Pacemaker refuses the order,
+        or /etc/pve the status.
+        """
         machine = self._machine
-        cluster = members.cluster(machine)
         online = {member.name: member.online for member in cluster.members}
         if not cluster.quorate or not online.get(machine.node):
             self._say("master seems offline")
