@@ -6,6 +6,7 @@ python -m tests.rack.break_one KIND PARAMETERS-AS-JSON HOLD-SECONDS
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from functools import partial
@@ -18,6 +19,7 @@ from cluster.cluster import Cluster
 from cluster.site import load
 
 ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / os.environ.get("RACKPROOF_SITE", "sites/lab.toml")
 
 
 def main() -> int:
@@ -26,7 +28,7 @@ def main() -> int:
     fault = rebuild(kind, json.loads(parameters))
     say = partial(print, flush=True)
     with (
-        Cluster(load(ROOT / "sites" / "lab.toml")) as cluster,
+        Cluster(load(SITE)) as cluster,
         Engine(cluster, guards.whole(), say=say).fault(fault),
     ):
         say("broken")

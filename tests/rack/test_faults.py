@@ -5,7 +5,8 @@ first, 4 for the second; up to 10 and 20 where a node starts anew):
     ip netns exec rackproof .venv/bin/python -m pytest tests/rack/test_faults.py -s -k once
     ip netns exec rackproof .venv/bin/python -m pytest tests/rack/test_faults.py -s -k killed
 Add a fault's name to -k for one alone ("killed and latency"). RACKPROOF_SEED=N draws other victims, and other
-moments. A table is printed at the end of each. A fault that does not apply to the site is skipped.
+moments; RACKPROOF_SITE=FILE takes another site than sites/lab.toml. A table is printed at the end of each. A
+fault that does not apply to the site is skipped.
 """
 
 # ruff: noqa: T201 - the tables that it prints are the evidence
@@ -32,6 +33,7 @@ from chaos.journal import Entry, Journal, journal_path, recover
 from cluster.cluster import Cluster
 from cluster.errors import DeadlineError, NotApplicableError, RackproofError
 from cluster.site import load
+from tests.rack.break_one import SITE
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = int(os.environ.get("RACKPROOF_SEED", "1"))
@@ -74,7 +76,7 @@ Rows = list[tuple[str, ...]]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with Cluster(load(ROOT / "sites" / "lab.toml")) as opened:
+    with Cluster(load(SITE)) as opened:
         for node in opened.nodes.values():
             if not node.reachable(timeout=10):
                 pytest.fail(
