@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -38,6 +37,7 @@ CALM_S = 5.0
 """How long guests are heard before the break."""
 ASK_S = 20.0
 _POLL_S = 2.0
+_START_ANEW = (KernelCrash, KernelHang)
 _OF_GUESTS = (GuestCrash, GuestServiceDead)
 
 
@@ -164,13 +164,17 @@ class ComputeDrill:
             return predict_ha.guest_crashed()
         victims = self.victims()
         containers = any(each.kind == "container" for each in kept(self.cluster.site) if each.name in victims)
-        lowest = times.lowest in self.struck
-        anew = partial(predict_ha.started_anew, times, master=master, containers=containers, lowest=lowest)
-        if isinstance(fault, KernelCrash):
-            return anew(dead_s=fault.panic_s)
-        if isinstance(fault, KernelHang):
-            return anew(dead_s=times.watchdog_s)
-        return predict_ha.answering(times, master=master, containers=containers)
+        if not isinstance(fault, _START_ANEW):
+            return predict_ha.answering(times, master=master, containers=containers)
+        dead_s = fault.panic_s if isinstance(fault, KernelCrash) else times.watchdog_s
+        return predict_ha.started_anew(
+            times, master=master, dead_s=dead_s, containers=containers, counts_anew=self.counts_anew
+        )
+
+    @property
+    def counts_anew(self) -> bool:
+        """Whether a lost node starts again by itself, and then says when its own lock has expired."""
+        return isinstance(self.fault, _START_ANEW) and self.configured.lowest in self.struck
 
     @property
     def configured(self) -> HaTimes:

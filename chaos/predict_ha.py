@@ -118,25 +118,33 @@ def fenced(times: HaTimes, *, master: bool) -> Prediction:
     )
 
 
-def restarted(times: HaTimes, *, master: bool, containers: bool = False) -> Prediction:
+def restarted(
+    times: HaTimes, *, master: bool, containers: bool = False, counts_anew: bool = False
+) -> Prediction:
     """Until its guests are begun elsewhere: its lock has expired and they wait for its fencing. A slow
     Corosync makes it later, never sooner. `containers`: there are some among them, which are mounted first.
+    `counts_anew`: it starts again by itself and has the lowest id; back before its lock has expired, it says
+    when that is, and counts from its own start.
     """
     least, most = MASTER_S if master else PLAIN_S
     wait = fenced(times, master=master)
     who = "it was master" if master else "it was not master"
     # The range of a lost master holds the wait for its lock, which a slow Corosync does not lengthen.
     slow = (0.0, 0.0) if master else (wait.least_s, (wait.most_s or 0.0) + ROUND_S)
-    why = f"{who}, so {least:g} s to {most:g} s: the lock of a lost node expires after 120 s"
-    mount = 0.0
+    why = f"{who}, so {least:g} s to {most:g} s: the lock of a lost node expires after {LOCK_S:g} s"
+    longer = 0.0
+    if counts_anew:
+        longer, why = LOCK_S, f"{why}; back before that, it has the lowest id and counts them anew"
     if containers:
-        mount, why = MOUNT_S, f"{why}; for {MOUNT_S:g} s more a container's mount looks on"
-    return Prediction(max(least, slow[0]), max(most, slow[1]) + mount, why)
+        longer, why = longer + MOUNT_S, f"{why}; for {MOUNT_S:g} s more a container's mount looks on"
+    return Prediction(max(least, slow[0]), max(most, slow[1]) + longer, why)
 
 
-def answering(times: HaTimes, *, master: bool, containers: bool = False) -> Prediction:
-    """Until its guests answer: begun elsewhere, and started. `containers`: there are some among them."""
-    begun = restarted(times, master=master, containers=containers)
+def answering(
+    times: HaTimes, *, master: bool, containers: bool = False, counts_anew: bool = False
+) -> Prediction:
+    """Until its guests answer: begun elsewhere, and started. The rest as in `restarted`."""
+    begun = restarted(times, master=master, containers=containers, counts_anew=counts_anew)
     return Prediction(
         begun.least_s, (begun.most_s or 0.0) + START_S, f"{begun.why}; the guest's start up to {START_S:g} s"
     )
@@ -158,19 +166,16 @@ def bite(times: HaTimes) -> Prediction:
 
 
 def started_anew(
-    times: HaTimes, *, master: bool, dead_s: float, containers: bool = False, lowest: bool = False
+    times: HaTimes, *, master: bool, dead_s: float, containers: bool = False, counts_anew: bool = False
 ) -> Prediction:
     """Until guests answer whose node starts anew by itself, `dead_s` seconds after its loss at the latest:
-    there, where it is back before its guests wait for its fencing, else elsewhere. `lowest`: it is the member
-    with the lowest id, which says when a lock has expired. Back before its own has, it counts that anew.
+    there, where it is back before its guests wait for its fencing, else elsewhere. The rest is `restarted`'s.
     """
-    elsewhere = answering(times, master=master, containers=containers)
-    most = elsewhere.most_s or 0.0
-    why = f"on the same node where that is back first, else elsewhere ({elsewhere.why})"
-    if lowest:
-        most += LOCK_S
-        why += f"; it has the lowest id: back within {LOCK_S:g} s, it counts its lock's {LOCK_S:g} s anew"
-    return Prediction(0.0, most + dead_s, why)
+    elsewhere = answering(times, master=master, containers=containers, counts_anew=counts_anew)
+    return Prediction(
+        0.0, (elsewhere.most_s or 0.0) + dead_s,
+        f"on the same node where that is back first, else elsewhere ({elsewhere.why})",
+    )  # fmt: skip
 
 
 def guest_crashed() -> Prediction:

@@ -145,7 +145,9 @@ def _steps(watched: Watched) -> None:
         watched.beside(
             f"{guest} waits for the fencing", course.fenced, predict_ha.fenced(times, master=master)
         )
-        begun = predict_ha.restarted(times, master=master, containers=kinds[guest] == "container")
+        begun = predict_ha.restarted(
+            times, master=master, containers=kinds[guest] == "container", counts_anew=drill.counts_anew
+        )
         watched.beside(f"{guest} is begun on {course.target}", course.begun, begun)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -98,11 +99,15 @@ def test_a_hang_lasts_as_long_as_the_watchdog_is_set_to() -> None:
 
 @pytest.mark.parametrize("master", [False, True])
 def test_who_says_when_a_lock_has_expired_counts_its_own_anew(master: bool) -> None:
-    other = predict_ha.started_anew(TIMES, master=master, dead_s=10)
-    lowest = predict_ha.started_anew(TIMES, master=master, dead_s=10, lowest=True)
-    assert lowest.least_s == other.least_s
-    assert lowest.most_s == (other.most_s or 0) + 120
-    assert "lowest id" in lowest.why and "lowest id" not in other.why
+    for predicted in (
+        predict_ha.restarted,
+        predict_ha.answering,
+        partial(predict_ha.started_anew, dead_s=10),
+    ):
+        other, lowest = (predicted(TIMES, master=master, counts_anew=anew) for anew in (False, True))
+        assert lowest.least_s == other.least_s, "where it comes back too late, it counts nothing"
+        assert lowest.most_s == (other.most_s or 0) + 120
+        assert "lowest id" in lowest.why and "lowest id" not in other.why
 
 
 def test_who_led_is_told_by_the_nodes_that_were_lost() -> None:
