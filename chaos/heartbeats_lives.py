@@ -15,6 +15,8 @@ from chaos.heartbeats_record import SECOND, Power, Record, Sight
 
 UNNAMED = "-"
 """An instance without a process to name: only samples in an unbroken row are one life of it."""
+SAME_RESET_S = 5.0
+"""A BMC may tell the time of one reset by a little later or earlier the next time; none follows so soon."""
 _ROW_NS = 2 * SECOND
 
 
@@ -72,25 +74,48 @@ def sights_of(record: Record, node: str) -> list[Sight]:
 
 
 def deaths(record: Record, told: Iterable[Dead] = ()) -> list[Dead]:
-    """When nodes were off, by their BMCs and by `told`. After an Off a node is starting, not running, until
-    the kernel has started that is seen next.
+    """When nodes were off, by their BMCs and by `told`. After an Off or a reset a node is starting, not
+    running, until the kernel has started that is seen next.
     """
     found = list(told)
     for node in record.nodes:
         sights = sights_of(record, node)
-        for first, last in _offs([each for each in record.power if each.node == node]):
+        answers = sorted((a for a in record.power if a.node == node), key=lambda a: a.asked_ns)
+        for first, last in _offs(answers):
             later = [s.kernel_lo_ns for s in sights if s.kernel_lo_ns >= first.told_ns]
             found.append(Dead(node, first.told_ns, max([last.asked_ns, *later[:1]]), "its BMC says Off"))
+        for first, last in _resets(answers):
+            # Only where it still tells of this reset once a kernel had started: no other one came between.
+            later = [
+                s.kernel_lo_ns
+                for s in sights
+                if s.kernel_lo_ns >= first.told_ns and s.kernel_hi_ns <= last.asked_ns
+            ]
+            found += [Dead(node, first.told_ns, at, "its BMC says that it was reset") for at in later[:1]]
     return found
+
+
+def _resets(answers: Sequence[Power]) -> Iterator[tuple[Power, Power]]:
+    """(first, last) answer of each row of answers that told of one reset, but for the first row: when that
+    one was is not known.
+    """
+    rows: list[list[tuple[float, Power]]] = []
+    for answer in answers:
+        if answer.reset_s is not None:
+            if not rows or abs(answer.reset_s - rows[-1][0][0]) > SAME_RESET_S:
+                rows.append([])
+            rows[-1].append((answer.reset_s, answer))
+    for row in rows[1:]:
+        yield row[0][1], row[-1][1]
 
 
 def _offs(answers: Sequence[Power]) -> Iterator[tuple[Power, Power]]:
     """(first, last) answer of each row of answers that said Off; a BMC that did not answer breaks no row."""
     row: list[Power] = []
-    for answer in sorted((each for each in answers if each.state), key=lambda each: each.asked_ns):
+    for answer in answers:
         if answer.state == "Off":
             row.append(answer)
-        elif row:
+        elif row and answer.state:
             yield row[0], row[-1]
             row = []
     if row:

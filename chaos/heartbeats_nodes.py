@@ -165,15 +165,17 @@ class NodeWatch:
 
     def _ask_power(self) -> None:
         assert self._bmc is not None
-        while not self._stopping.wait(POWER_S):
-            if self._stream.silent_s < SILENT_S:
+        known = False  # when it was last reset is asked once before it is, or nobody could tell that it was
+        while not self._stopping.wait(POWER_S if known else 0.0):
+            if known and self._stream.silent_s < SILENT_S:
                 continue
-            asked, state, why = time.monotonic_ns(), "", ""
+            known = True
+            asked, state, reset_s, why = time.monotonic_ns(), "", None, ""
             try:
-                state = self._bmc.power_state()
+                state, reset_s = self._bmc.power_and_reset()
             except RackproofError as error:
                 why = str(error)
-            self._keep(Power(self.name, asked, time.monotonic_ns(), state, why))
+            self._keep(Power(self.name, asked, time.monotonic_ns(), state, why, reset_s))
 
 
 def ha_state(by: str, lo_ns: int, hi_ns: int, status: Mapping[str, Any]) -> HaState:

@@ -93,13 +93,17 @@ class Holders:
 
 @dataclass(frozen=True)
 class Power:
-    """What a node's BMC said of its power at some moment from `asked_ns` to `told_ns`; "" if it did not."""
+    """What a node's BMC said of its power at some moment from `asked_ns` to `told_ns`; "" if it did not.
+
+    `reset_s`: when the node was last reset or switched on, in seconds of the BMC's own clock; None if untold.
+    """
 
     node: str
     asked_ns: int
     told_ns: int
     state: str
     failed: str = ""
+    reset_s: float | None = None
 
 
 @dataclass(frozen=True)

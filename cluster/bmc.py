@@ -153,10 +153,20 @@ class Bmc:
 
     def power_state(self) -> str:
         """ "On", "Off", "PoweringOn" or "PoweringOff"."""
-        state = _text(self._system().get("PowerState"))
+        return self.power_and_reset()[0]
+
+    def power_and_reset(self) -> tuple[str, float | None]:
+        """The power state, and when the system was last reset or switched on (`LastResetTime`): seconds since
+        1970 by the BMC's own clock, None where it does not tell.
+        """
+        system = self._system()
+        state, at = _text(system.get("PowerState")), _text(system.get("LastResetTime"))
         if state is None:
             raise RedfishError(f"{self.where} does not tell its power state")
-        return state
+        try:
+            return state, datetime.fromisoformat(at).timestamp() if at else None
+        except ValueError:
+            return state, None
 
     def resets(self) -> tuple[str, ...]:
         """The resets that it offers; empty where it does not tell."""

@@ -19,6 +19,9 @@ class FakeBmc:
     def power_state(self) -> str:
         return self.state
 
+    def power_and_reset(self) -> tuple[str, float | None]:
+        return self.state, None
+
     def lockout(self) -> int:
         return self.locks_after
 

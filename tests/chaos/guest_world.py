@@ -44,12 +44,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Outage:
-    """The truth: a node was off from `start` to `end`; `bmc`: its BMC answers meanwhile."""
+    """The truth: a node was off from `start` to `end`; `bmc`: its BMC answers meanwhile. `reset`: it was not
+    switched off but reset, and its BMC says when.
+    """
 
     node: str
     start: float
     end: float
     bmc: bool = True
+    reset: bool = False
 
 
 @dataclass
@@ -149,11 +152,13 @@ class World:
 
     def _power(self) -> None:
         for off in self.offs:
-            at = off.start + 3.0
+            at = 0.5
             while off.bmc and at < min(off.end + 5, self.length):
-                state = "Off" if self.off(off.node, at) else "On"
-                self.events.append(Power(off.node, ns(at - 0.2), ns(at + 0.3), state))
-                at += 2.0
+                state = "Off" if self.off(off.node, at) and not off.reset else "On"
+                blur = self.random.uniform(0, 2)
+                reset_s = (off.start if at > off.start else -1000.0) + blur if off.reset else None
+                self.events.append(Power(off.node, ns(at - 0.2), ns(at + 0.3), state, reset_s=reset_s))
+                at = max(at + 2.0, off.start + 3.0)
 
     def _holders(self) -> None:
         """A dead client is a watcher for 30 s more."""

@@ -78,6 +78,9 @@ def test_what_is_longer_than_two_samples_and_their_uncertainty_is_always_seen(
 def test_a_second_life_is_never_denied_beyond_the_resolution(data: Any, jitter: float, loss: float) -> None:
     world = data.draw(lived_twice(0.01, jitter, loss))
     world.cut = [("node2", 0.0, data.draw(st.floats(0.0, 60)))]
+    if data.draw(st.booleans(), label="node1 is reset"):
+        end = world.runs[0].end
+        world.offs = [Outage("node1", end, end + data.draw(st.floats(1, 30)), reset=True)]
     report = judged(world)
     if world.at_once_s() > report.resolution_s:
         assert report.findings or report.unknown
@@ -107,6 +110,32 @@ class TestANodeThatDies:
         report = judged(self.world(end=200.0))
         report.prove()
         assert report.resolution_s < 6, "seen last, and then off 3 s later"
+
+    def test_its_bmc_says_that_it_was_reset(self) -> None:
+        """Its next kernel began when the guest ran elsewhere already: by itself that shows nothing."""
+        report = judged(self.world(reset=True, end=60.0))
+        report.prove()
+        assert report.resolution_s < 6, "seen last, and then reset by its BMC's word 3 s later"
+
+    def test_a_reset_of_which_nothing_is_told_once_a_kernel_runs_shows_nothing(self) -> None:
+        """Another one may have come after it, and a kernel between them that nobody saw."""
+        record = self.world(reset=True, end=60.0).record()
+        early = tuple(each for each in record.power if each.told_ns < ns(50))
+        assert any(each.reset_s and each.reset_s > 0 for each in early)
+        with pytest.raises(UnknownError, match="may have done so at once"):
+            seen_twice(replace(record, power=early)).prove()
+
+    def test_a_reset_before_which_the_bmc_was_not_asked_shows_nothing(self) -> None:
+        record = self.world(reset=True, end=60.0).record()
+        late = tuple(each for each in record.power if each.told_ns > ns(20))
+        with pytest.raises(UnknownError, match="may have done so at once"):
+            seen_twice(replace(record, power=late)).prove()
+
+    def test_a_bmc_that_tells_of_no_reset_shows_nothing(self) -> None:
+        record = self.world(reset=True, end=60.0).record()
+        same = tuple(replace(each, reset_s=7.0) for each in record.power)
+        with pytest.raises(UnknownError, match="may have done so at once"):
+            seen_twice(replace(record, power=same)).prove()
 
     def test_a_kernel_that_began_before_the_guest_did_shows_it(self) -> None:
         judged(self.world(bmc=False)).prove()

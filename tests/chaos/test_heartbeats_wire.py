@@ -133,10 +133,10 @@ def nodes(tmp_path: Path) -> dict[str, Node]:
 class Bmc:
     state = "On"
 
-    def power_state(self) -> str:
+    def power_and_reset(self) -> tuple[str, float | None]:
         if self.state == "lost":
             raise RackproofError("the BMC does not answer")
-        return self.state
+        return self.state, 1.0
 
 
 def asking(port: int, timeout_s: float = 0.4, name: str = CT.name) -> Callable[[], Far]:
@@ -250,7 +250,8 @@ def test_a_silent_node_has_its_bmc_asked(watch: Heartbeats, nodes: dict[str, Nod
         bmc.state = "Off"
         record = shows(watch, lambda r: any(p.state == "Off" for p in r.power), "the BMC's word")
         nodes["node2"].kill()
-    assert {power.node for power in record.power} == {"node2"}
+    once = [power for power in record.power if power.node == "node1"]
+    assert [(power.state, power.reset_s) for power in once] == [("On", 1.0)], "before anything is broken"
 
 
 def test_what_the_manager_wrote_is_told_when_it_changes(watch: Heartbeats, nodes: dict[str, Node]) -> None:

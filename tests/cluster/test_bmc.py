@@ -160,6 +160,24 @@ def test_a_bmc_that_cannot_be_verified_is_not_spoken_to(
         bmc.power_state()
 
 
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ("2026-11-22T05:00:10Z", 1795323610.0),
+        ("2026-11-22T06:00:10+01:00", 1795323610.0),
+        (None, None),
+        ("", None),
+        ("yesterday", None),
+    ],
+)
+def test_when_it_was_last_reset(
+    connect: Callable[..., Opened], told: str | None, seconds: float | None
+) -> None:
+    fake, bmc = connect()
+    fake.tree[f"{V1}/Systems/1"]["LastResetTime"] = told
+    assert bmc.power_and_reset() == ("Off", seconds)
+
+
 def test_a_silent_bmc_is_unreachable(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redfish_client.time, "sleep", lambda _: None)
     bmc = Bmc(spec(1, certificate[0]), Stored())  # type: ignore[arg-type]
