@@ -69,8 +69,17 @@ def seen(place: str, name: str, moments: Sequence[tuple[int, int]]) -> Life:
 
 
 def sights_of(record: Record, node: str) -> list[Sight]:
-    """A node's stretches in order of time."""
-    return sorted((s for s in record.sights if s.node == node), key=lambda s: (s.first_lo_ns, s.last_lo_ns))
+    """A node's stretches in order of time, each with the closest that is told of its kernel's start."""
+    sights = sorted((s for s in record.sights if s.node == node), key=lambda s: (s.first_lo_ns, s.last_lo_ns))
+    starts: dict[str, tuple[int, int]] = {}
+    for sight in sights:
+        known, told = starts.get(sight.kernel), (sight.kernel_lo_ns, sight.kernel_hi_ns)
+        if known is None or told[1] - told[0] < known[1] - known[0]:
+            starts[sight.kernel] = told
+    return [
+        replace(sight, kernel_lo_ns=starts[sight.kernel][0], kernel_hi_ns=starts[sight.kernel][1])
+        for sight in sights
+    ]
 
 
 def deaths(record: Record, told: Iterable[Dead] = ()) -> list[Dead]:

@@ -138,16 +138,18 @@ class NodeWatch:
     def _runs(self, text: str, told_ns: int, clock: Clock) -> None:
         before, after, *words = text.split()
         begun, ended = clock.place(int(before), told_ns), clock.place(int(after), told_ns)
-        started = self._started = self._started or clock.started()
+        started = clock.started()
         if begun is None or ended is None or started is None:
             return  # clocks were not compared yet: where this lies is not known
+        if self._started is None or started[1] - started[0] < self._started[1] - self._started[0]:
+            self._started = started  # the first comparison may have waited for the connection
         lo, hi = begun[0], ended[1]
         running = {
             self._guests[int(number)].name: instance
             for number, _, instance in (w.partition("=") for w in words)
         }
         with self._lock:
-            self._stretch.add(Sight(self.name, self._kernel, *started, lo, hi, lo, hi, 1, 0, running))
+            self._stretch.add(Sight(self.name, self._kernel, *self._started, lo, hi, lo, hi, 1, 0, running))
 
     def _ha(self, text: str, told_ns: int, clock: Clock) -> None:
         stamp, part, parts, piece = text.split(" ", 3)

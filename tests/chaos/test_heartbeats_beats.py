@@ -42,9 +42,8 @@ def test_a_silence_lies_between_least_and_most(
     last_published = PERIOD_S * int((start - 1e-9) / PERIOD_S)
     truth = start + length - last_published
     (gap,) = gaps(record)
-    assert gap.least_s <= truth <= gap.seconds + PERIOD_S, (
-        "a beat that nobody asked for before it was too late"
-    )
+    # A beat is heard up to one question after it was published; the last may come after the last question.
+    assert gap.least_s - PERIOD_S <= truth <= gap.seconds + PERIOD_S
     assert gap.ended and gap.path == GUEST
     assert gap.resolution_s <= 2 * (PERIOD_S + 2 * jitter) + 1.5, "two questions, and one that was given up"
     (silence,) = silences(record, GUEST)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaos.heartbeats_lives import UNNAMED, Dead, Life, placements, seen
+from chaos.heartbeats_lives import UNNAMED, Dead, Life, placements, seen, sights_of
 from chaos.heartbeats_record import Beat, Holders, Owner, Record, Sight
 from chaos.heartbeats_twice import BLIND_S, RunningTwiceError, TwiceReport, seen_twice
 from cluster.errors import UnknownError
@@ -317,6 +317,17 @@ def stretch(node: str, kernel: str, began: int, first: int, last: int, instance:
 def test_what_is_certain_of_a_life_on_a_node(sights: list[Sight], expected: Life) -> None:
     record = Record({GUEST: SID}, NODES, ns(0.25), 0, 9000, sights=tuple(sights))
     assert placements(record, GUEST) == [expected]
+
+
+def test_the_closest_that_is_told_of_a_kernels_start_counts() -> None:
+    """The first comparison of clocks may have waited for a connection to a node that was still starting."""
+    vague = replace(stretch("node1", "new", 600, 650, 700), kernel_lo_ns=300, kernel_hi_ns=640)
+    close = stretch("node1", "new", 600, 710, 800)
+    sights = (stretch("node1", "k", 0, 220, 400, "7.7"), vague, close)
+    record = Record({GUEST: SID}, NODES, ns(0.25), 0, 9000, sights=sights)
+    assert [s.kernel_lo_ns for s in sights_of(record, "node1")] == [-5, 595, 595]
+    (life,) = placements(record, GUEST)
+    assert life.to_ns == 605
 
 
 def test_a_node_that_is_off_ends_a_life_only_after_it_was_last_seen() -> None:
