@@ -43,6 +43,7 @@ def _entry(name: str, mode: int) -> tarfile.TarInfo:
     entry = tarfile.TarInfo(name)
     entry.uname = entry.gname = "root"
     entry.mode = mode
+    entry.mtime = 1  # always the same; systemd takes 0 for none and calls such a unit changed for ever
     return entry
 
 
