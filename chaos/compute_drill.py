@@ -173,8 +173,13 @@ class ComputeDrill:
 
     @property
     def counts_anew(self) -> bool:
-        """Whether a lost node starts again by itself, and then says when its own lock has expired."""
-        return isinstance(self.fault, _START_ANEW) and self.configured.lowest in self.struck
+        """Whether a lost node that says when its own lock has expired started before it had, or may yet."""
+        lowest = self.configured.lowest
+        if not isinstance(self.fault, _START_ANEW) or lowest not in self.struck:
+            return False
+        again = compute_judge.anew(self.record, lowest, self.broken_s)
+        started = time.monotonic() if again is None else again.started.t_s - again.started.resolution_s
+        return started - self.broken_s < predict_ha.LOCK_S
 
     @property
     def configured(self) -> HaTimes:

@@ -97,10 +97,9 @@ def _break(what: str, watched: Watched) -> None:
 @then(parsers.parse("its guests answer again within {limit}"))
 def _answer(limit: str, watched: Watched) -> None:
     drill, name = watched.drill, "node_loss_recovery"
-    expected = drill.expected()
-    longest = max(limit_of(watched.site, name, limit), expected.most_s or 0.0)
+    longest = max(limit_of(watched.site, name, limit), drill.expected().most_s or 0.0)
     watched.courses = drill.await_new_boots(longest + LATE_S)
-    all_met(watched.answering(name, limit, expected))
+    all_met(watched.answering(name, limit, drill.expected()))  # by now it is known which nodes are back
 
 
 @then(parsers.parse("it answers again within {limit}"))

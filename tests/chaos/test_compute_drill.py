@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 
-from chaos import compute_drill, fencing_record, predict_ha
+from chaos import compute_drill, compute_judge, fencing_record, predict_ha
+from chaos.ceph_watch import Moment
 from chaos.compute_drill import ComputeDrill, kept
+from chaos.compute_judge import Anew
 from chaos.engine import Engine
 from chaos.faults.bmc_route import NodeLostBmcUnreachable
 from chaos.faults.guest import GuestCrash, GuestServiceDead
@@ -142,6 +145,24 @@ def test_what_is_lost_spared_and_predicted_fits_the_fault(
         world.nodes["node1"].start()
     drill.close()
     assert world.switches_left() == []
+
+
+@pytest.mark.parametrize(
+    ("away_s", "back_s", "most"), [(5, None, 387), (121, None, 267), (300, 119, 387), (300, 121, 267)]
+)
+def test_only_a_node_that_is_back_in_time_counts_its_lock_anew(
+    drill: ComputeDrill, world: FakeCluster, monkeypatch: pytest.MonkeyPatch, away_s: float,
+    back_s: float | None, most: float,
+) -> None:  # fmt: skip
+    drill.strike(KernelCrash)
+    began = drill.broken_s
+    back = Anew("node1", "kernel 1", Moment(began + back_s, 0.0)) if back_s is not None else None
+    with monkeypatch.context() as patch:
+        patch.setattr(compute_judge, "anew", lambda *_: back)
+        patch.setattr(compute_drill, "time", SimpleNamespace(monotonic=lambda: began + away_s))
+        assert drill.expected().most_s == most
+    world.nodes["node1"].start()
+    drill.close()
 
 
 def test_a_guest_is_the_victim_of_its_own_fault(drill: ComputeDrill) -> None:
