@@ -166,18 +166,19 @@ class NodeWatch:
         self._keep(ha_state(self.name, *placed, status))
 
     def _ask_power(self) -> None:
+        self._ask()  # when it was last reset: known before it is, or nobody could tell that it was
+        while not self._stopping.wait(POWER_S):
+            if self._stream.silent_s >= SILENT_S:
+                self._ask()
+
+    def _ask(self) -> None:
         assert self._bmc is not None
-        known = False  # when it was last reset is asked once before it is, or nobody could tell that it was
-        while not self._stopping.wait(POWER_S if known else 0.0):
-            if known and self._stream.silent_s < SILENT_S:
-                continue
-            known = True
-            asked, state, reset_s, why = time.monotonic_ns(), "", None, ""
-            try:
-                state, reset_s = self._bmc.power_and_reset()
-            except RackproofError as error:
-                why = str(error)
-            self._keep(Power(self.name, asked, time.monotonic_ns(), state, why, reset_s))
+        asked, state, reset_s, why = time.monotonic_ns(), "", None, ""
+        try:
+            state, reset_s = self._bmc.power_and_reset()
+        except RackproofError as error:
+            why = str(error)
+        self._keep(Power(self.name, asked, time.monotonic_ns(), state, why, reset_s))
 
 
 def ha_state(by: str, lo_ns: int, hi_ns: int, status: Mapping[str, Any]) -> HaState:

@@ -3,7 +3,7 @@ its guests answer elsewhere. Pure.
 
 Sources: pve-ha-manager 5 (`NodeStatus`: a node counts as lost for 60 s before its guests wait for fencing;
 `LRM`, `CRM`: rounds of 10 s, members are read before the lock is refreshed; `watchdog-mux`: a client that is
-silent for 60 s is no longer fed for), pmxcfs (a lock that is not refreshed expires after 120 s; the member of
+silent for 60 s is no longer fed for), pmxcfs (a lock that is not refreshed expires after 120 s; whoever has
 the lowest id says so, `dcdb_deliver`, and counts from its own start, `memdb_open`), corosync.conf(5) (token,
 consensus), and the simulator's own tests: recovery 120 to 135 s after the loss of a plain node, 165 to 185 s
 where the lost node was master.

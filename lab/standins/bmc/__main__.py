@@ -39,7 +39,7 @@ def build(rack: Rack, state: State, server: Server) -> Any:
     )
     override = BootOverride(folder / "boot-override.json")
     log = EventLog(folder / "events.jsonl")
-    watch = Watch(URI, server.uuid, log, override)
+    watch = Watch(URI, server.uuid, log, override, folder / "last-reset")
     sessions = Sessions(str(accounts_file(state, server)))
     Service(app, server.uuid, Inventory(rack, state, server), log, override, watch, sessions)
     app.wsgi_app = Authentication(app.wsgi_app, str(accounts_file(state, server)), sessions)

@@ -251,7 +251,8 @@ class Service:
     def _correct_system(self, resource: dict[str, Any]) -> None:
         resource.update(self._inventory.identity())
         resource["LogServices"] = {"@odata.id": f"{self._system}/LogServices"}
-        resource["LastResetTime"] = self._watch.last_reset
+        if at := self._watch.last_reset:
+            resource["LastResetTime"] = at
         enabled, target = self._override.get()
         resource["Boot"] = {
             "BootSourceOverrideEnabled": enabled,

@@ -46,11 +46,12 @@ class BootOverride:
 
 
 class Watch:
-    """Follows one server's events in a thread of its own."""
+    """Follows one server's events in a thread of its own. `kept`: the file of the last reset, so that a
+    restarted BMC remembers.
+    """
 
-    def __init__(self, uri: str, uuid: str, log: EventLog, override: BootOverride) -> None:
-        self._log, self._override = log, override
-        self.last_reset = timestamp()
+    def __init__(self, uri: str, uuid: str, log: EventLog, override: BootOverride, kept: Path) -> None:
+        self._log, self._override, self._kept = log, override, kept
         libvirt.virEventRegisterDefaultImpl()
         self._connection = libvirt.open(uri)
         machine = self._connection.lookupByUUIDString(uuid)
@@ -61,6 +62,11 @@ class Watch:
         ):
             self._connection.domainEventRegisterAny(machine, event, callback, None)
         threading.Thread(target=self._run, name="events", daemon=True).start()
+
+    @property
+    def last_reset(self) -> str | None:
+        """When the server was last reset or switched on; None where that was never seen."""
+        return self._kept.read_text(encoding="utf-8") if self._kept.exists() else None
 
     @staticmethod
     def _run() -> None:
@@ -86,7 +92,7 @@ class Watch:
 
     def _booted(self, machine: Any) -> None:
         """The running boot keeps the order it started with; what is changed here holds for the next."""
-        self.last_reset = timestamp()
+        self._kept.write_text(timestamp(), encoding="utf-8")
         if self._override.get()[0] == "Once":
             self._override.set("Disabled", "None")
             set_cd_first(machine, False, live=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +63,27 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bmc]:
         yield Bmc(program.build(RACK, state, SERVER), state, connection)
 
 
-def _quiet(self: Any, _uri: str, _uuid: str, log: Any, override: Any) -> None:
+def _quiet(self: Any, _uri: str, _uuid: str, log: Any, override: Any, kept: Path) -> None:
     """Without the thread that follows libvirt: its events are given by the tests."""
-    self._log, self._override, self.last_reset = log, override, "2026-01-01T00:00:00Z"
+    self._log, self._override, self._kept = log, override, kept
     Watched.one = self
 
 
 class Watched:
     one: Any = None
+
+
+def test_the_last_reset_is_told_once_one_was_seen_and_outlives_the_bmc(one: Bmc) -> None:
+    """A restarted BMC that told of its own start would tell of a reset that never was."""
+    kept = Watched.one._kept
+    kept.unlink(missing_ok=True)
+    assert "LastResetTime" not in one.get(SYSTEM)
+    domain = one.connection.lookupByUUIDString(SERVER.uuid)
+    Watched.one._reboot(None, domain, None)
+    told = one.get(SYSTEM)["LastResetTime"]
+    assert abs(datetime.fromisoformat(told).timestamp() - time.time()) < 60
+    kept.write_text("2026-01-01T00:00:00Z")  # of an earlier process
+    assert one.get(SYSTEM)["LastResetTime"] == "2026-01-01T00:00:00Z"
 
 
 def test_only_the_root_is_open(one: Bmc) -> None:
