@@ -95,7 +95,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         site = load(Path(config.getoption("--site")))
     except SiteError as error:
         raise pytest.UsageError(str(error)) from None
-    _settle_night(config.option)  # before machines are made for it
+    _seed_of_night(config.option)  # before machines are made for it
     if site.rack is None or os.environ.get(ENTERED):
         return None
     capture = config.pluginmanager.getplugin("capturemanager")
@@ -117,16 +117,18 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         ) from None
 
 
-def _settle_night(option: Namespace) -> None:
-    """A mistake about the night is told before anything is built; a replay has the seed of its run."""
+def _seed_of_night(option: Namespace) -> int | None:
+    """The seed that is given; a replay has that of its run. Raises `UsageError` for a mistake about the
+    night.
+    """
     if option.chaos_minutes is not None and not 0 < option.chaos_minutes <= 24 * 60:
         raise pytest.UsageError(f"--chaos-minutes {option.chaos_minutes:g}: expected more than 0, up to 1440")
     if option.chaos_replay is None:
-        return
+        return option.chaos_seed  # type: ignore[no-any-return]
     if option.chaos_seed is not None:
         raise pytest.UsageError("--chaos-replay repeats a run with its seed: expected no --chaos-seed")
     try:
-        option.chaos_seed = night_record.read(Path(option.chaos_replay)).seed
+        return night_record.read(Path(option.chaos_replay)).seed
     except RackproofError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -165,7 +167,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[site_key] = site
     if config.option.medium == "usb" and not config.option.usb_device:
         raise pytest.UsageError("--medium usb: expected --usb-device PATH, the stick to write or a file")
-    _settle_night(config.option)
+    config.option.chaos_seed = _seed_of_night(config.option)
     modes.settle(config.option, protected=site.protected)
     if config.option.collectonly:
         return

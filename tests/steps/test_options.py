@@ -120,6 +120,26 @@ def test_a_night_takes_the_place_of_the_drills(night: str, tmp_path: Path) -> No
     assert len(call.ids) == 1
 
 
+def test_the_seed_of_a_replay_is_its_runs_however_often_it_is_asked_for(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """A run asks twice: before its machines are made, and within their network."""
+    (tmp_path / "evidence.json").write_text('{"seed": 7, "scenarios": [{"tags": ["night"], "seconds": 60}]}')
+    ours: Any = pytestconfig.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    night = {"chaos_minutes": None, "chaos_replay": str(tmp_path), "chaos_seed": None}
+    option = SimpleNamespace(collectonly=False, help=False, **night)
+    config = SimpleNamespace(
+        option=option,
+        args=["features/"],
+        invocation_params=SimpleNamespace(dir=ROOT),
+        getoption=lambda _: ROOT / "sites/lab.toml",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RACKPROOF_ENTERED", "1")
+        assert ours.pytest_cmdline_main(config) is None
+    assert ours._seed_of_night(option) == 7
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
