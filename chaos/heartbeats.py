@@ -24,7 +24,7 @@ from typing import Any
 from chaos.heartbeats_locks import LockWatch, ordered
 from chaos.heartbeats_nodes import NodeWatch
 from chaos.heartbeats_record import Beat, Event, Keeper, Record, Sight, Trouble, assemble
-from chaos.heartbeats_stream import Clock, Far, Stream
+from chaos.heartbeats_stream import Far, Placing, Stream
 from chaos.heartbeats_vantage import vantage
 from chaos.ports import ClusterPort
 from cluster.errors import DeadlineError, UnknownError
@@ -176,7 +176,7 @@ class Heartbeats:
     def _lost(self, why: str) -> None:
         self._keep(Trouble(VANTAGE, time.monotonic_ns(), why))
 
-    def _take(self, place: str, kind: str, text: str, told_ns: int, clock: Clock) -> None:
+    def _take(self, place: str, kind: str, text: str, told_ns: int, clock: Placing) -> None:
         if kind == "beat":
             facts = json.loads(text)
             asked, told = (clock.place(int(facts[key]), told_ns) for key in "at")

@@ -104,6 +104,17 @@ def deaths(record: Record, told: Iterable[Dead] = ()) -> list[Dead]:
     return found
 
 
+def starting(record: Record) -> list[Dead]:
+    """When nodes started that were seen later, and no service of them ran yet that could start a guest."""
+    found = {}
+    for node in record.nodes:
+        for sight in sights_of(record, node):
+            since, until = sight.kernel_hi_ns, sight.kernel_lo_ns + sight.early_ns
+            if until > since:
+                found[sight.kernel] = Dead(node, since, until, "it was starting")
+    return list(found.values())
+
+
 def _resets(answers: Sequence[Power]) -> Iterator[tuple[Power, Power]]:
     """(first, last) answer of each row of answers that told of one reset, but for the first row: when that
     one was is not known.
@@ -148,7 +159,7 @@ def _on_node(sights: Sequence[Sight], guest: str, since_ns: int, until_ns: int) 
         before = sights[first - 1].last_lo_ns if first else min(since_ns, begin.first_lo_ns)
         yield Life(
             begin.node, instance, min(begin.first_hi_ns, begin.last_hi_ns), end.last_lo_ns,
-            from_ns=max(before, begin.kernel_lo_ns),
+            from_ns=max(before, begin.kernel_lo_ns + begin.early_ns),
             to_ns=_gone(end, sights[last + 1]) if last + 1 < len(sights) else max(until_ns, end.last_hi_ns),
             received=instance.endswith("i"),
         )  # fmt: skip

@@ -6,13 +6,14 @@ import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from chaos.heartbeats_nodes import Keep
 from chaos.heartbeats_record import Holders, Owner, Trouble
-from chaos.heartbeats_stream import OPTIONS, QUIET_S, Clock, Far, Stream, python
+from chaos.heartbeats_stream import OPTIONS, QUIET_S, Far, Placing, Stream, python
 from chaos.ports import ClusterPort
 from cluster.site import Site
 from cluster.site_services import Guest
@@ -59,13 +60,18 @@ class LockWatch:
     def _lost(self, why: str) -> None:
         self._keep(Trouble(NAME, time.monotonic_ns(), why))
 
-    def _take(self, _: str, kind: str, text: str, told_ns: int, clock: Clock) -> None:
+    def _take(self, _: str, kind: str, text: str, told_ns: int, clock: Placing) -> None:
         if kind != "image":
             return
         facts = json.loads(text)
         asked, told = (clock.place(int(facts[key]), told_ns) for key in "at")
-        if asked is not None and told is not None:
-            self._keep(holders(facts, asked[0], told[1], self._places))
+        since, until = (
+            clock.place(int(stamp), told_ns) for stamp in facts.get("w", (facts["a"], facts["t"]))
+        )
+        if asked is None or told is None or since is None or until is None:
+            return  # clocks were not compared yet
+        found = holders(facts, asked[0], told[1], self._places)
+        self._keep(replace(found, watched_lo_ns=since[0], watched_hi_ns=until[1]))
 
 
 def image(guest: Guest) -> str:

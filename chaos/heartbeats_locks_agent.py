@@ -3,19 +3,22 @@
 Standard library, python3-rados and python3-rbd. Fed on its standard input after its program: one line of
 configuration in JSON (`images`: [[guest, pool, image], ...], `interval_s`, `limit_s`, `quiet_s`, `deaf_s`),
 then lines `ping N`. It says `pong N STAMP`, and for each image every `interval_s` a line `image JSON`: g
-guest, a when Ceph was asked, t when it had answered, and either owners [[client, cookie, address], ...] and
-watchers [address, ...], or m why not. Stamps are ns since this machine started. Images are opened for reading
-only, which takes no lock and leaves no watcher, and anew each time, or what is told would be old.
+guest, a when Ceph was asked, t when it had answered, and either owners [[client, cookie, address], ...],
+watchers [address, ...] and w [when it was asked for these alone, when it had answered], or m why not. Stamps
+are ns since this machine started. Images are opened for reading only, which takes no lock and leaves no
+watcher, and anew each time, or what is told would be old.
 """
 
 # mypy: ignore-errors
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
 import select
 import sys
+import threading
 import time
 
 CONF = "/etc/ceph/ceph.conf"
@@ -53,8 +56,22 @@ def look(client, pool, image):
         with opened:
             held = opened.list_lockers() or {}
             owners = [[str(part) for part in each] for each in held.get("lockers", ())]
+            asked = now()
             watchers = sorted({str(each["addr"]) for each in opened.watchers_list()})
-    return {"owners": owners, "watchers": watchers}
+            alone = [asked, now()]
+    return {"owners": owners, "watchers": watchers, "w": alone}
+
+
+def renewed(client):
+    """Another client: one whose requests all ran into their limit asks for no newer map, and stays deaf when
+    Ceph is back. The same one where none can be had.
+    """
+    try:
+        found = connect()
+    except Exception:  # noqa: BLE001 - what a look then fails by is told
+        return client
+    threading.Thread(target=client.shutdown, daemon=True).start()  # it may wait for what never comes
+    return found
 
 
 def listen(seconds, rest):
@@ -99,11 +116,11 @@ def main():
                 told = time.monotonic()
             except Exception as error:  # noqa: BLE001 - of librados or librbd: that image is not seen this time
                 facts["m"] = str(error) or type(error).__name__
+                if isinstance(error, TimeoutError) or getattr(error, "errno", None) == errno.ETIMEDOUT:
+                    client = renewed(client)
             say("image " + json.dumps({**facts, "t": now()}, separators=(",", ":")))
         due = max(due + config["interval_s"], time.monotonic())
         if time.monotonic() - told > config["deaf_s"]:
-            # A client whose requests all ran into their limit asks for no newer map: it stays deaf when Ceph
-            # is back, so another one is begun.
             sys.stderr.write(f"Ceph told nothing for {config['deaf_s']:g} s\n")
             sys.stderr.flush()
             os._exit(4)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.heartbeats_record import SECOND, Event, HaState, Power, Sight, Trouble
-from chaos.heartbeats_stream import OPTIONS, QUIET_S, Clock, Far, Stream
+from chaos.heartbeats_stream import OPTIONS, QUIET_S, Far, Placing, Stream
 from chaos.ports import BmcPort, NodePort
 from cluster.errors import RackproofError
 from cluster.site_services import Guest
@@ -91,7 +91,7 @@ class NodeWatch:
         self._settings = _settings(guests, interval_s, limit_s, root)
         self._lock = threading.Lock()
         self._stretch = Stretch(keep)
-        self._kernel = ""
+        self._kernel, self._early = "", 0
         self._started: tuple[int, int] | None = None
         self._parts: dict[int, str] = {}
         self._stopping = threading.Event()
@@ -127,15 +127,16 @@ class NodeWatch:
             self._stretch.close()
         self._keep(Trouble(self.name, time.monotonic_ns(), why))
 
-    def _take(self, _: str, kind: str, text: str, told_ns: int, clock: Clock) -> None:
+    def _take(self, _: str, kind: str, text: str, told_ns: int, clock: Placing) -> None:
         if kind == "kernel":
-            self._kernel, self._started = text, None
+            self._kernel, early = text.split()
+            self._early, self._started = int(early), None
         elif kind == "runs":
             self._runs(text, told_ns, clock)
         elif kind == "ha":
             self._ha(text, told_ns, clock)
 
-    def _runs(self, text: str, told_ns: int, clock: Clock) -> None:
+    def _runs(self, text: str, told_ns: int, clock: Placing) -> None:
         before, after, *words = text.split()
         begun, ended = clock.place(int(before), told_ns), clock.place(int(after), told_ns)
         started = clock.started()
@@ -149,9 +150,11 @@ class NodeWatch:
             for number, _, instance in (w.partition("=") for w in words)
         }
         with self._lock:
-            self._stretch.add(Sight(self.name, self._kernel, *self._started, lo, hi, lo, hi, 1, 0, running))
+            self._stretch.add(
+                Sight(self.name, self._kernel, *self._started, lo, hi, lo, hi, 1, 0, running, self._early)
+            )
 
-    def _ha(self, text: str, told_ns: int, clock: Clock) -> None:
+    def _ha(self, text: str, told_ns: int, clock: Placing) -> None:
         stamp, part, parts, piece = text.split(" ", 3)
         if part == "0":
             self._parts.clear()

@@ -3,7 +3,7 @@
 #
 # Fed to `bash -s` after lines that set CONTAINERS and MACHINES (numbers of guests), INTERVAL, LIMIT and QUIET
 # (seconds), and ROOT ("" but in tests); then come lines `ping N`. It says
-#   kernel BOOT-ID                   once
+#   kernel BOOT-ID NS                once; NS after the node started, systemd reached basic.target (0: unknown)
 #   runs STAMP STAMP ID=INSTANCE ... what ran at some moment between the two; INSTANCE is PID.STARTED, with an i
 #                                    behind it for a virtual machine that was begun to receive a migration, or -
 #                                    where there is no process to name
@@ -88,10 +88,13 @@ manager_status() { # in a process of its own, whose input ends with the rest: a 
 }
 
 watch_places() {
-    local id line found kernel number until heard now before life
+    local id line found kernel early number until heard now before life
     exec {life}> >(manager_status)
     read -r kernel <"$ROOT/proc/sys/kernel/random/boot_id"
-    printf 'kernel %s\n' "$kernel"
+    # The only processes that are started: no service is started before that target is reached (systemd.special).
+    early=$(timeout 5 systemctl show --property=ActiveEnterTimestampMonotonic --value basic.target)
+    [[ $early =~ ^[0-9]+$ ]] || early=0
+    printf 'kernel %s %s000\n' "$kernel" "$early"
     stamp
     until=$((10#$now + LIMIT * 1000000000)) heard=$((10#$now))
     while ((10#$now < until && 10#$now < heard + QUIET * 1000000000)); do

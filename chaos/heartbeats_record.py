@@ -51,7 +51,7 @@ class Sight:
     The first sample was taken from `first_lo_ns` to `first_hi_ns`, the last from `last_lo_ns` to
     `last_hi_ns`; no two of them lie further apart than `widest_ns`. `running`: guest -> the instance that ran
     it, see `instance`. `kernel` is the node's boot id; that kernel started from `kernel_lo_ns` to
-    `kernel_hi_ns`.
+    `kernel_hi_ns`, and ran no service for the first `early_ns` of it.
     """
 
     node: str
@@ -65,6 +65,7 @@ class Sight:
     samples: int
     widest_ns: int
     running: Mapping[str, str]
+    early_ns: int = 0
 
 
 class Owner(NamedTuple):
@@ -79,8 +80,8 @@ class Owner(NamedTuple):
 class Holders:
     """Who held the lock of a guest's image and who had it open at some moment from `asked_ns` to `told_ns`.
 
-    `watchers` are names of nodes, or addresses where they are no node's. `failed` says why Ceph did not
-    answer.
+    `watchers` are names of nodes, or addresses where they are no node's; they were told of some moment from
+    `watched_lo_ns` to `watched_hi_ns`, where these are not None. `failed` says why Ceph did not answer.
     """
 
     guest: str
@@ -89,6 +90,14 @@ class Holders:
     owners: tuple[Owner, ...] = ()
     watchers: tuple[str, ...] = ()
     failed: str = ""
+    watched_lo_ns: int | None = None
+    watched_hi_ns: int | None = None
+
+    @property
+    def watched(self) -> tuple[int, int]:
+        """The ends between which the moment lies at which those had it open."""
+        lo, hi = self.watched_lo_ns, self.watched_hi_ns
+        return self.asked_ns if lo is None else lo, self.told_ns if hi is None else hi
 
 
 @dataclass(frozen=True)

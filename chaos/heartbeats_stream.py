@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, NamedTuple, Protocol
 
 from chaos.ledger_host import DRIFT, Compared
 from cluster.errors import RackproofError
@@ -28,6 +28,8 @@ PING_S = 1.0
 AGAIN_S = 1.0
 END_S = 5.0
 LATE_NS = 1_000_000_000
+HELD_NS = 10_000_000_000
+"""What may be late waits for a comparison of clocks, for no longer than this."""
 _KEPT = 64
 _HASTE = 5  # the first comparisons come quickly
 LOADER = (
@@ -36,6 +38,14 @@ LOADER = (
     'exec(compile(t,"watcher","exec"))'
 )
 """Takes a Python program of a known length from standard input and leaves the rest of it to the program."""
+
+
+class Placing(Protocol):
+    """What places another machine's stamps on the controller's clock."""
+
+    def place(self, stamp_ns: int, told_ns: int) -> tuple[int, int] | None: ...
+
+    def started(self) -> tuple[int, int] | None: ...
 
 
 class Clock:
@@ -70,12 +80,44 @@ class Clock:
         """The ends between which the other machine's start lies; None before clocks were compared."""
         return self._around(0)
 
+    def by(self, stamp_ns: int) -> int | None:
+        """Where that stamp lies at the latest by comparisons that came after it, None without one. A machine
+        that stood still in between fell behind only then, so the stamp lies earlier still.
+        """
+        later = (each for each in self._known if each.at >= stamp_ns)
+        ends = (stamp_ns - each.ahead + self._tick + _blur(each, stamp_ns) for each in later)
+        return min(ends, default=None)
+
+    def copy(self) -> Clock:
+        """What is known now."""
+        found = Clock(self._tick)
+        found._known = self._known.copy()
+        return found
+
     def _around(self, stamp_ns: int) -> tuple[int, int] | None:
         if not self._known:
             return None
         best = min(self._known, key=lambda each: _blur(each, stamp_ns))
         blur, at = _blur(best, stamp_ns), stamp_ns - best.ahead
         return at - blur, at + self._tick + blur
+
+
+class Settled:
+    """Places stamps of what was told of late: not before where they lay by what was known `then`, and not
+    after where they lie by what is known `now`.
+    """
+
+    def __init__(self, then: Clock, now: Clock) -> None:
+        self._then, self._now = then, now
+
+    def place(self, stamp_ns: int, told_ns: int) -> tuple[int, int] | None:
+        """As `Clock.place`."""
+        found, by = self._then.place(stamp_ns, told_ns), self._now.by(stamp_ns)
+        return found if found is None or by is None else (found[0], max(found[0], min(found[1], by)))
+
+    def started(self) -> tuple[int, int] | None:
+        """As `Clock.started`."""
+        return self._now.started()
 
 
 def _blur(compared: Compared, stamp_ns: int) -> int:
@@ -92,6 +134,15 @@ class Far:
     first: bytes
 
 
+class _Held(NamedTuple):
+    """A line that may be late, and the clock as it was known when it came."""
+
+    kind: str
+    text: str
+    told_ns: int
+    clock: Clock
+
+
 class Stream:
     """One watcher. `begin` says where to run it, anew each time; `take(place, kind, text, told_ns, clock)` is
     called for each of its lines by one thread, `lost(why)` when it ended and nobody had told it to. Neither
@@ -102,7 +153,7 @@ class Stream:
         self,
         name: str,
         begin: Callable[[], Far],
-        take: Callable[[str, str, str, int, Clock], None],
+        take: Callable[[str, str, str, int, Placing], None],
         lost: Callable[[str], None],
         tick_ns: int = 1,
     ) -> None:
@@ -180,21 +231,41 @@ class Stream:
 
     def _listen(self, place: str, stream: IO[bytes]) -> None:
         clock = Clock(self._tick)
-        for raw in stream:
-            now = time.monotonic_ns()
-            if not raw.endswith(b"\n"):
-                return  # cut in the middle
-            kind, _, text = raw.decode("utf-8", "replace").strip().partition(" ")
-            self.heard_s = now / 1e9
-            try:
+        held: list[_Held] = []
+        try:
+            for raw in stream:
+                now = time.monotonic_ns()
+                if not raw.endswith(b"\n"):
+                    break  # cut in the middle
+                kind, _, text = raw.decode("utf-8", "replace").strip().partition(" ")
+                self.heard_s = now / 1e9
                 if kind == "pong":
                     number, stamp = text.split()
-                    clock.compare(self._sent.pop(int(number)), now, int(stamp))
+                    asked = self._sent.pop(int(number))
+                    clock.compare(asked, now, int(stamp))
+                    if held and asked >= held[0].told_ns:
+                        self._hand_on(place, held, clock)
+                    continue
+                if held and now - held[0].told_ns > HELD_NS:
+                    self._hand_on(place, held, None)
+                if held or self._late(now):
+                    held.append(_Held(kind, text, now, clock.copy()))
                 else:
                     self._take(place, kind, text, now, clock)
-            except (ValueError, KeyError, TypeError) as error:
-                self._said.append(f"it said what it never says: {error!r}")
-                return
+            self._hand_on(place, held, None)
+        except (ValueError, KeyError, TypeError) as error:
+            self._said.append(f"it said what it never says: {error!r}")
+
+    def _late(self, now_ns: int) -> bool:
+        """Whether what comes now may have been long on its way: a question waits for its answer."""
+        return now_ns - min(list(self._sent.values()), default=now_ns) > LATE_NS
+
+    def _hand_on(self, place: str, held: list[_Held], clock: Clock | None) -> None:
+        """All that was held, placed more closely where clocks were compared since."""
+        for each in held:
+            known = each.clock if clock is None else Settled(each.clock, clock)
+            self._take(place, each.kind, each.text, each.told_ns, known)
+        held.clear()
 
     def _feed(self, process: subprocess.Popen[bytes], first: bytes, ended: threading.Event) -> None:
         """The program, then a comparison of clocks every second, which also keeps the watcher alive."""

@@ -6,8 +6,9 @@ accused (`heartbeats_lives`). What cannot be excluded is unknown, never a pass:
 
 - two nodes that each ran it may have done so at once for longer than `UNSURE_S`;
 - a node that was not known to be off was not seen for longer than `BLIND_S` while another ran the guest.
-  Ceph's word that the node had the guest's image not open counts as seeing it. The HA manager works in rounds
-  of ten seconds, so nothing that it starts fits into less.
+  Ceph's word that the node had the guest's image not open counts as seeing it, and a node that has started
+  but runs no service yet counts as off. The HA manager works in rounds of ten seconds, so nothing that it
+  starts fits into less.
 
 A virtual machine that moves while it runs has a process on both nodes, only one of which runs it, as QEMU
 sees to: a process that was begun to receive is not accused for being there.
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from chaos.heartbeats_lives import Dead, Life, deaths, placements, seen, sights_of
+from chaos.heartbeats_lives import Dead, Life, deaths, placements, seen, sights_of, starting
 from chaos.heartbeats_record import SECOND, Owner, Record
 from cluster.errors import RackproofError, UnknownError
 
@@ -93,7 +94,7 @@ def seen_twice(record: Record, dead: Iterable[Dead] = ()) -> TwiceReport:
         findings += list(_locks(record, guest))
         unsure = [(a, b) for a, b in pairs if not a.met(b)]
         may = {(a, b): a.may_meet_ns(b) for a, b in unsure}
-        blind = list(_unwatched(record, guest, lives, known))
+        blind = list(_unwatched(record, guest, lives, [*known, *starting(record)]))
         why = [_unsure(guest, a, b, ns) for (a, b), ns in may.items() if ns > UNSURE_S * SECOND]
         why += [_blind(guest, node, span, ns) for node, span, ns in blind if ns > BLIND_S * SECOND]
         if not lives:
@@ -162,7 +163,7 @@ def _gaps(record: Record, guest: str, node: str) -> Iterator[_Span]:
     """Stretches of the record in which it is not known whether a node ran the guest, at their widest."""
     known = [(sight.first_hi_ns, sight.last_lo_ns) for sight in sights_of(record, node)]
     known += [
-        (look.told_ns, look.asked_ns)
+        (look.watched[1], look.watched[0])
         for look in record.holders
         if look.guest == guest and not look.failed and node not in look.watchers
     ]

@@ -178,7 +178,7 @@ class Night:
 
     def _relieve(self, step: Step) -> None:
         """Another node keeps the ledger once the plan says so: what was written until then is read back. So
-        it is where a node has started anew, since the probes on it have ended.
+        it is where a node has started anew, since the probes on it have ended, and where a watcher was lost.
         """
         if self._watch is not None and step.watch == self._numbered and not self._spoilt:
             return
@@ -275,6 +275,7 @@ class Night:
             self._engine.end(window)  # whatever came; asked twice, done once
         until = window.restored_s or time.monotonic()
         seen = self._watch.seen(window.broken_s or until, until)
+        self._spoilt = self._spoilt or bool(seen.unknown)
         most = expected[0].most_s if expected[0] else None
         drawing = window.record.drawing(
             (*seen.paths.values(), *seen.writes.values(), *seen.guests.values()), most

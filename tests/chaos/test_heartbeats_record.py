@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaos import heartbeats_record
+from chaos import heartbeats, heartbeats_record
 from chaos.heartbeats_nodes import LONGEST_NS, SPLIT_NS, Stretch, ha_state
 from chaos.heartbeats_record import Beat, Event, HaState, Holders, Keeper, Owner, Power, Sight, Trouble, read
 
@@ -126,3 +126,11 @@ def test_what_the_manager_wrote() -> None:
         "pve-a", 1, 2, "pve-a", {"pve-a": "online", "pve-b": "fence"}, {"ct:101": ("pve-b", "fence")}
     )
     assert ha_state("pve-a", 1, 2, {}) == HaState("pve-a", 1, 2, "", {}, {})
+
+
+def test_a_beat_is_what_was_asked_and_told() -> None:
+    told = heartbeats.beat("node3", {"g": "a", "b": "x", "n": 5, "h": "k"}, 1, 2)
+    assert told == Beat("node3", "a", 1, 2, "x", 5, "k")
+    assert heartbeats.beat("node3", {"g": "a", "m": "late"}, 1, 2) == replace(
+        Beat("node3", "a", 1, 2), missing="late"
+    )

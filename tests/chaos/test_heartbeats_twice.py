@@ -204,6 +204,17 @@ class TestAWatcherThatWasBlind:
         with pytest.raises(UnknownError):
             seen_twice(replace(record, holders=failed)).prove()
 
+    def test_a_node_that_starts_runs_no_guest_before_its_services(self) -> None:
+        """Another kernel began at 22; it was seen from 40 on, and Ceph told nothing meanwhile."""
+        world = self.world(20, offs=[Outage("node1", 20.0, 22.0)])
+        record = replace(world.record(), power=())
+        with pytest.raises(UnknownError, match="node1 was not seen"):
+            seen_twice(record).prove()
+        for early, known in ((5, False), (12, True)):
+            later = [replace(s, early_ns=ns(early)) if s.kernel_lo_ns > 0 else s for s in record.sights]
+            report = seen_twice(replace(record, sights=tuple(later)))
+            assert bool(report.unknown) is not known
+
     def test_the_end_of_the_record_counts_too(self) -> None:
         with pytest.raises(UnknownError, match="node1 was not seen"):
             judged(self.world(60)).prove()

@@ -219,6 +219,20 @@ def test_a_node_that_started_anew_ends_what_watched_on_it(world: FakeCluster, co
     ]  # fmt: skip
 
 
+def test_a_watcher_that_was_lost_is_begun_anew(
+    world: FakeCluster, course: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen where HA's watchdog reset a node whose Corosync was killed."""
+    monkeypatch.setattr(
+        FakeWatch, "seen", lambda *_: Seen(unknown="node1 → node2: the probe's record is gone")
+    )
+    night = a_night(world, [step(0, "loss", "node2"), step(1, "loss", "node1")], course)
+    night.run()
+    assert [line for line in course if line in ("read back", "closed") or line.startswith("watch")] == [
+        "watch of node3", "read back", "closed", "watch of node3", "read back", "closed",
+    ]  # fmt: skip
+
+
 def test_time_ends_a_night_and_never_changes_its_sequence(world: FakeCluster, course: list[str]) -> None:
     plan = [step(number, "loss", "node1", pause_s=30.0) for number in range(9)]
     night = a_night(world, plan, course, minutes=1)
