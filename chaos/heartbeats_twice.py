@@ -96,7 +96,7 @@ def seen_twice(record: Record, dead: Iterable[Dead] = ()) -> TwiceReport:
         may = {(a, b): a.may_meet_ns(b) for a, b in unsure}
         blind = list(_unwatched(record, guest, lives, [*known, *starting(record)]))
         why = [_unsure(guest, a, b, ns) for (a, b), ns in may.items() if ns > UNSURE_S * SECOND]
-        why += [_blind(guest, node, span, ns) for node, span, ns in blind if ns > BLIND_S * SECOND]
+        why += [_blind(guest, *each) for each in _apart(each for each in blind if each[2] > BLIND_S * SECOND)]
         if not lives:
             why.append(f"{guest} was not seen running on any node")
         if why:
@@ -173,6 +173,17 @@ def _gaps(record: Record, guest: str, node: str) -> Iterator[_Span]:
             if by > reach:
                 yield reach, min(by, record.until_ns)
             reach = until
+
+
+def _apart(blind: Iterable[tuple[str, _Span, int]]) -> list[tuple[str, _Span, int]]:
+    """The longest first, and none that overlaps a longer one of its node: samples that are known to lie
+    between the same wide ends would all be told.
+    """
+    told: list[tuple[str, _Span, int]] = []
+    for node, span, ns in sorted(blind, key=lambda each: -each[2]):
+        if all(node != other or span[1] <= s or span[0] >= e for other, (s, e), _ in told):
+            told.append((node, span, ns))
+    return told
 
 
 def _joined(spans: Iterable[_Span]) -> list[_Span]:

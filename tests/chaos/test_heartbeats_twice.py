@@ -187,6 +187,20 @@ class TestAWatcherThatWasBlind:
             report.prove()
         assert report.findings == ()
 
+    def test_what_is_known_of_samples_between_the_same_wide_ends_is_told_once(self) -> None:
+        record = self.world(BLIND_S + 2).record()
+        late = [s for s in record.sights if s.node == "node1" and s.first_lo_ns < ns(20)][-1]
+        wide = [
+            replace(late, first_lo_ns=at, first_hi_ns=ns(36), last_lo_ns=at, last_hi_ns=ns(36))
+            for at in (ns(20.1), ns(20.2), ns(20.3))
+        ]
+        unsure = tuple(
+            s for s in record.sights if s.node != "node1" or s.last_hi_ns < ns(20) or s.first_lo_ns > ns(36)
+        )
+        report = seen_twice(replace(record, sights=(*unsure, *wide)))
+        (why,) = report.unknown[GUEST]
+        assert why.startswith("node1 was not seen for ")
+
     def test_ceph_knows_that_it_had_not_opened_the_image(self) -> None:
         report = judged(self.world(BLIND_S + 20, locks=True))
         report.prove()
