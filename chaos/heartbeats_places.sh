@@ -88,7 +88,7 @@ manager_status() { # in a process of its own, whose input ends with the rest: a 
 }
 
 watch_places() {
-    local id line found kernel early number until heard now before life
+    local id line found kernel early part asked= until heard now before life
     exec {life}> >(manager_status)
     read -r kernel <"$ROOT/proc/sys/kernel/random/boot_id"
     # The only processes that are started: no service is started before that target is reached (systemd.special).
@@ -103,13 +103,14 @@ watch_places() {
         for id in $MACHINES; do machine "$id" && line+=" $id=$found"; done
         stamp
         printf 'runs %s %s%s\n' "$before" "$now" "$line"
-        if read -r -t "$INTERVAL" line number; then
+        if IFS= read -r -t "$INTERVAL" part; then
             stamp
-            heard=$((10#$now))
-            printf 'pong %s %s\n' "$number" "$now"
+            heard=$((10#$now)) part=$asked$part asked=
+            printf 'pong %s %s\n' "${part#ping }" "$now"
         elif (($? <= 128)); then
             break
         else
+            asked+=$part # the time was over in the middle of a line
             stamp
         fi
     done

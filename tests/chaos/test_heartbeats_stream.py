@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
+from pathlib import Path
 
+from chaos import heartbeats_nodes
 from chaos.heartbeats_stream import Far, Placing, Stream
 
 CUT_S = 2.5
@@ -54,3 +57,19 @@ def test_what_was_seen_while_the_line_was_cut_is_placed_closely() -> None:
     fuzz = 50_000_000
     assert all(lo - fuzz <= 0 <= hi + fuzz for lo, hi, _ in placed), "around the truth"
     assert max(hi - lo for lo, hi, told in placed if told > 1_500_000_000) < 1_000_000_000
+
+
+def test_a_question_that_came_in_pieces_is_answered(tmp_path: Path) -> None:
+    """Seen on nodes whose processors are busy: the shell waited for the rest of a line beyond its time."""
+    settings = heartbeats_nodes._settings({}, 0.05, 60, str(tmp_path))
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/uptime").symlink_to("/proc/uptime")
+    program = settings + Path(heartbeats_nodes.__file__).with_name("heartbeats_places.sh").read_text()
+    shell = subprocess.Popen(["bash", "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    assert shell.stdin is not None
+    for piece in (program, "pi", "ng", " 4", "2\nping 43\n"):
+        shell.stdin.write(piece.encode())
+        time.sleep(0.3)
+    told = shell.communicate(timeout=20)[0].decode()
+    assert [line.split()[1] for line in told.splitlines() if line.startswith("pong")] == ["42", "43"]
+    assert all(len(line.split()) == 3 for line in told.splitlines() if line.startswith("pong"))
