@@ -61,9 +61,11 @@ class LockWatch:
         self._keep(Trouble(NAME, time.monotonic_ns(), why))
 
     def _take(self, _: str, kind: str, text: str, told_ns: int, clock: Placing) -> None:
-        if kind != "image":
+        if kind not in ("image", "open"):
             return
         facts = json.loads(text)
+        if kind == "open":
+            facts.update(owners=(), a=facts["w"][0], t=facts["w"][1])
         asked, told = (clock.place(int(facts[key]), told_ns) for key in "at")
         since, until = (
             clock.place(int(stamp), told_ns) for stamp in facts.get("w", (facts["a"], facts["t"]))

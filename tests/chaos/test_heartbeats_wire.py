@@ -431,7 +431,6 @@ import json, os
 class Rados:
     def __init__(self, **_): ...
     def connect(self, timeout): self.deaf = os.path.exists(os.environ["HERE"] + "/deaf")
-    def shutdown(self): ...
     def open_ioctx(self, pool):
         assert pool == "rbd-containers"
         return self
@@ -483,6 +482,8 @@ def test_owners_and_watchers_are_told_by_their_nodes(ceph: Any, nodes: dict[str,
     assert (found.guest, found.owners) == (CT.name, (("client.4", "auto 1", "node2"),))
     assert found.watchers == ("192.0.2.1", "node2")
     assert found.asked_ns <= found.watched[0] <= found.watched[1] <= found.told_ns
+    await_(lambda: any(not (each.failed or each.owners) for each in kept), "a question for watchers alone")
+    assert next(each for each in kept if not (each.failed or each.owners)).watchers == found.watchers
 
 
 def test_nobody_holds_the_lock(ceph: Any, nodes: dict[str, Node]) -> None:
