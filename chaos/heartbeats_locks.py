@@ -22,6 +22,8 @@ INTERVAL_S = 4.0
 """Each look opens the images anew; more often would burden an emulated node."""
 DEAF_S = 20.0
 """A program that learns nothing for so long is begun anew."""
+CLIENTS = 6
+"""So is one that had to begin so many of Ceph's clients, each of which stays."""
 NAME = "locks"
 _PROGRAM = Path(__file__).with_name("heartbeats_locks_agent.py")
 
@@ -37,7 +39,7 @@ class LockWatch:
         self._places = {str(spec.address): spec.name for spec in cluster.site.nodes}
         images = [[guest.name, guest.storage, image(guest)] for guest in guests]
         times = {"interval_s": INTERVAL_S, "limit_s": limit_s, "quiet_s": QUIET_S, "deaf_s": DEAF_S}
-        config = {"images": images, **times}
+        config = {"images": images, "clients": CLIENTS, **times}
         self._words, self._first = python(_PROGRAM.read_text(encoding="utf-8"), json.dumps(config), "-I")
         self._turns = count()
         self._stream = Stream(NAME, self._begin, self._take, self._lost)

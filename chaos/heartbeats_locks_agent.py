@@ -1,9 +1,9 @@
 """Asks Ceph who has guests' images open, and who holds their exclusive locks: sent to a node as it stands.
 
 Standard library, python3-rados and python3-rbd. Fed on its standard input after its program: one line of
-configuration in JSON (`images`: [[guest, pool, image], ...], `interval_s`, `limit_s`, `quiet_s`, `deaf_s`),
-then lines `ping N`. It says `pong N STAMP`, and for each image every `interval_s` a line `image JSON`: g
-guest, a when Ceph was asked, t when it had answered, and either owners [[client, cookie, address], ...],
+configuration in JSON (`images`: [[guest, pool, image], ...], `interval_s`, `limit_s`, `quiet_s`, `deaf_s`,
+`clients`), then lines `ping N`. It says `pong N STAMP`, and for each image every `interval_s` a line `image
+JSON`: g guest, a when Ceph was asked, t when it had answered, and either owners [[client, cookie, address], ...],
 watchers [address, ...] and w [when it was asked for these alone, when it had answered], or m why not. Between
 two of these come lines `open JSON`, with g, watchers and w alone: a look takes seconds where Ceph is busy.
 Stamps are ns since this machine started. Images are opened for reading only, which takes no lock and leaves
@@ -24,7 +24,7 @@ import threading
 import time
 
 CONF = "/etc/ceph/ceph.conf"
-CONNECT_S, OPERATION_S, CLIENTS = 20, 5, 6
+CONNECT_S, OPERATION_S = 20, 5
 SAYING = threading.Lock()
 
 
@@ -151,8 +151,8 @@ def main():
         due = max(due + config["interval_s"], time.monotonic())
         if time.monotonic() - told > config["deaf_s"]:
             end(f"Ceph told nothing for {config['deaf_s']:g} s")
-        if len(clients) > CLIENTS:
-            end(f"{CLIENTS} clients became deaf, each of which takes memory")
+        if len(clients) > config["clients"]:
+            end(f"{config['clients']} clients became deaf, each of which takes memory")
 
 
 main()
