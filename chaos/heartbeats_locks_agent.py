@@ -6,9 +6,9 @@ configuration in JSON (`images`: [[guest, pool, image], ...], `interval_s`, `lim
 JSON`: g guest, a when Ceph was asked, t when it had answered, and either owners [[client, cookie, address],
 ...], watchers [address, ...] and w [when it was asked for these alone, when it had answered], or m why not.
 Between two of these come lines `open JSON`, with g, watchers and w alone: a look takes seconds where Ceph is
-busy.
-Stamps are ns since this machine started. Images are opened for reading only, which takes no lock and leaves
-no watcher, and anew for each look, or the owners that are told would be old; watchers are always asked for.
+busy. Stamps are ns since this machine started. Images are opened for reading only, which takes no lock and
+leaves no watcher, and anew for each look, or the owners that are told would be old; watchers are always asked
+for.
 """
 
 # mypy: ignore-errors
