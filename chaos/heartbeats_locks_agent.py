@@ -70,10 +70,10 @@ def who(opened):
     return {"watchers": watchers, "w": [asked, now()]}
 
 
-def glance(clients, images, interval_s):
+def glance(clients, images, interval_s, limit_s):
     """Who has images open, by one question to each that stays open."""
-    kept = {}
-    while True:
+    kept, until = {}, time.monotonic() + limit_s
+    while time.monotonic() < until:
         time.sleep(interval_s)
         for guest, pool, image in images:
             client = clients[-1]
@@ -126,7 +126,9 @@ def main():
     except Exception as error:  # noqa: BLE001 - whatever it is, the last line on standard error is told
         sys.exit(f"Ceph is not reached: {error}")
     threading.Thread(
-        target=glance, args=(clients, config["images"], config["interval_s"] / 2), daemon=True
+        target=glance,
+        args=(clients, config["images"], config["interval_s"] / 2, config["limit_s"]),
+        daemon=True,
     ).start()
     began = heard = told = time.monotonic()
     due, rest = began, b""

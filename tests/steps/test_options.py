@@ -185,6 +185,7 @@ def asked(site: Path, *arguments: str) -> Any:
             collectonly="--collect-only" in arguments,
             help="--help" in arguments,
             chaos_minutes=None,
+            chaos_seed=None,
             chaos_replay=None,
         ),
         getoption=lambda name: str(site),
