@@ -124,7 +124,8 @@ def _seed_of_night(option: Namespace) -> int | None:
     if option.chaos_minutes is not None and not 0 < option.chaos_minutes <= 24 * 60:
         raise pytest.UsageError(f"--chaos-minutes {option.chaos_minutes:g}: expected more than 0, up to 1440")
     if option.chaos_replay is None:
-        return option.chaos_seed  # type: ignore[no-any-return]
+        given: int | None = option.chaos_seed
+        return given
     if option.chaos_seed is not None:
         raise pytest.UsageError("--chaos-replay repeats a run with its seed: expected no --chaos-seed")
     try:

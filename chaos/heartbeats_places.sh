@@ -91,7 +91,8 @@ watch_places() {
     local id line found kernel early part asked= until heard now before life
     exec {life}> >(manager_status)
     read -r kernel <"$ROOT/proc/sys/kernel/random/boot_id"
-    # The only processes that are started: no service is started before that target is reached (systemd.special).
+    # The only processes that are started. What starts guests comes after that target: pve-ha-lrm and pve-guests
+    # have systemd's default dependencies (their units in pve-ha-manager and pve-manager).
     early=$(timeout 5 systemctl show --property=ActiveEnterTimestampMonotonic --value basic.target)
     [[ $early =~ ^[0-9]+$ ]] || early=0
     printf 'kernel %s %s000\n' "$kernel" "$early"

@@ -51,7 +51,7 @@ class Sight:
     The first sample was taken from `first_lo_ns` to `first_hi_ns`, the last from `last_lo_ns` to
     `last_hi_ns`; no two of them lie further apart than `widest_ns`. `running`: guest -> the instance that ran
     it, see `instance`. `kernel` is the node's boot id; that kernel started from `kernel_lo_ns` to
-    `kernel_hi_ns`, and ran no service for the first `early_ns` of it.
+    `kernel_hi_ns`, and ran nothing that starts guests for the first `early_ns` of it.
     """
 
     node: str

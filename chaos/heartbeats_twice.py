@@ -7,8 +7,8 @@ accused (`heartbeats_lives`). What cannot be excluded is unknown, never a pass:
 - two nodes that each ran it may have done so at once for longer than `UNSURE_S`;
 - a node that was not known to be off was not seen for longer than `BLIND_S` while another ran the guest.
   Ceph's word that the node had the guest's image not open counts as seeing it, and a node that has started
-  but runs no service yet counts as off. The HA manager works in rounds of ten seconds, so nothing that it
-  starts fits into less.
+  but runs nothing yet that starts guests counts as off. The HA manager works in rounds of ten seconds, so
+  nothing that it starts fits into less.
 
 A virtual machine that moves while it runs has a process on both nodes, only one of which runs it, as QEMU
 sees to: a process that was begun to receive is not accused for being there.
