@@ -1,6 +1,7 @@
 """`python -m reports [RUN]`: rebuild evidence and report of a run from its record, or list the runs.
 
-`python -m reports index` makes the index of all runs anew; `python -m reports prune` removes old ones.
+`python -m reports index` makes the index of all runs anew; `python -m reports prune` removes old ones;
+`python -m reports figures` prints what was measured over all of them.
 
 RUN is a folder under reports/runs/ (or `latest`). Used after a run was killed; of a complete run, the report
 that pytest-html wrote is left as it is unless --force is given.
@@ -13,7 +14,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reports import history, html, index, retention
+from reports import figures, history, html, index, retention, trends
 from reports.evidence import save, to_json
 from reports.record import NAME, RecordError, load
 from reports.redaction import Redactor
@@ -23,9 +24,11 @@ BASELINES = Path("reports") / "baselines"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 something could not be written or removed, 2 the run cannot be read."""
+    """Exit status: 0 done, 1 something could not be written or removed, or no figure was found, 2 the run
+    cannot be read.
+    """
     given = sys.argv[1:] if arguments is None else arguments
-    commands = {"index": _index, "prune": _prune}
+    commands = {"index": _index, "prune": _prune, "figures": _figures}
     try:
         if given and given[0] in commands:
             return commands[given[0]](given[1:])
@@ -39,7 +42,8 @@ def _rebuild(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m reports",
         description=(__doc__ or "").splitlines()[0],
-        epilog="also: python -m reports index --help, python -m reports prune --help",
+        epilog="also, each with --help: python -m reports index, python -m reports prune, "
+        "python -m reports figures",
     )
     parser.add_argument(
         "run", nargs="?", help="folder of the run, or its name under reports/runs; none: list the runs"
@@ -125,6 +129,28 @@ def _prune(arguments: list[str]) -> int:
     if gone:
         index.write(options.runs)
     return 0
+
+
+def _figures(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m reports figures",
+        description="least, median and greatest of every figure over all runs, beside prediction and target",
+    )
+    parser.add_argument(
+        "--scenario", default="", metavar="TEXT", help="only scenarios with this in their name"
+    )
+    parser.add_argument("--site", default="", metavar="NAME", help="only runs of this site (its name)")
+    _runs(parser)
+    options = parser.parse_args(arguments)
+    found = history.read(options.runs)
+    told = list(figures.lines(figures.chosen(trends.series(found.runs), options.site, options.scenario)))
+    for line in told:
+        print(line)
+    for each in found.unread:
+        print(f"{each.folder.name} cannot be read: {each.reason}", file=sys.stderr)
+    if not told:
+        print(f"no run under {options.runs} has such a figure", file=sys.stderr)
+    return 0 if told else 1
 
 
 def _runs(parser: argparse.ArgumentParser) -> None:

@@ -40,6 +40,7 @@ class Reading:
     met: bool
     resolution: float
     method: str
+    predicted: float | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,9 @@ def _reading(scenario: Mapping[str, Any], measurement: Mapping[str, Any]) -> Rea
     figures = [float(measurement[key]) for key in ("value", "target", "resolution")]
     if not all(math.isfinite(figure) for figure in figures) or measurement["relation"] not in ("<", ">", "="):
         raise ValueError("no measurement")
+    predicted = measurement.get("predicted")
+    if predicted is not None and not math.isfinite(predicted):
+        raise ValueError("what was predicted is no number")
     return Reading(
         _text(scenario["feature"]),
         _text(scenario["scenario"]),
@@ -198,6 +202,7 @@ def _reading(scenario: Mapping[str, Any], measurement: Mapping[str, Any]) -> Rea
         bool(measurement["met"]),
         figures[2],
         str(measurement.get("method", "")),
+        predicted,
     )
 
 
