@@ -5,8 +5,8 @@ first, 4 for the second; up to 10 and 20 where a node starts anew):
     ip netns exec rackproof .venv/bin/python -m pytest tests/rack/test_faults.py -s -k once
     ip netns exec rackproof .venv/bin/python -m pytest tests/rack/test_faults.py -s -k killed
 Add a fault's name to -k for one alone ("killed and latency"). RACKPROOF_SEED=N draws other victims, and other
-moments; RACKPROOF_SITE=FILE takes another site than sites/lab.toml. A table is printed at the end of each. A
-fault that does not apply to the site is skipped.
+moments; RACKPROOF_SITE=FILE takes another site than sites/lab.toml. Each row is told when it is known, the
+table at the end. A fault that does not apply to the site is skipped.
 """
 
 # ruff: noqa: T201 - the tables that it prints are the evidence
@@ -94,6 +94,12 @@ def _table(heading: tuple[str, ...]) -> Iterator[Rows]:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _row(table: Rows, *cells: str) -> None:
+    """A row of the table, told at once too: the table is printed at the end, which may never come."""
+    table.append(cells)
+    print("row:", "  ".join(cells), flush=True)
+
+
 @pytest.fixture(scope="module")
 def once() -> Iterator[Rows]:
     yield from _table(("fault", "target", "seen broken s", "felt", "healed by", "healed s", "restored s"))
@@ -149,12 +155,10 @@ def test_once(kind: str, cluster: Cluster, once: Rows) -> None:
     assert window.healed_s is not None and window.restored_s is not None
     assert fault.healed(cluster)
     assert engine.journal.entries() == []
-    once.append(
-        (
-            kind, fault.target, f"{window.seen_s - window.broken_s:.1f}",
-            {True: "yes", False: "NO", None: "not asked"}[during], str(window.healed_by),
-            f"{window.healed_s - window.broken_s:.1f}", f"{window.restored_s - window.healed_s:.1f}",
-        )
+    _row(
+        once, kind, fault.target, f"{window.seen_s - window.broken_s:.1f}",
+        {True: "yes", False: "NO", None: "not asked"}[during], str(window.healed_by),
+        f"{window.healed_s - window.broken_s:.1f}", f"{window.restored_s - window.healed_s:.1f}",
     )  # fmt: skip
     assert during is not False, f"{fault.target}: in by the kernel's word, and not felt"
     if before is False and kind not in LATE:
@@ -183,7 +187,7 @@ def test_killed(kind: str, cluster: Cluster, killed: Rows) -> None:
         harness.wait(timeout=30)
     if not left:
         assert harness.returncode == 0, f"{kind}: the harness ended by itself with {harness.returncode}"
-        killed.append((kind, fault.target, f"{moment:.1f}", "over already", "-", "-", "-"))
+        _row(killed, kind, fault.target, f"{moment:.1f}", "over already", "-", "-", "-")
         return
     state, since = left[0].state.value, time.monotonic()
     patience = fault.deadman_s + fault.heal_s + ALONE_S
@@ -193,11 +197,9 @@ def test_killed(kind: str, cluster: Cluster, killed: Rows) -> None:
         lambda: not lacking(cluster, fault) and fault.healed(cluster),
         fault.deadman_s + WHOLE_S, f"{fault.target}: all whole by itself",
     )  # fmt: skip
-    killed.append(
-        (
-            kind, fault.target, f"{moment:.1f}", state, f"{fault.deadman_s:g}",
-            f"{healed - since:.1f}", f"{whole - since:.1f}",
-        )
+    _row(
+        killed, kind, fault.target, f"{moment:.1f}", state, f"{fault.deadman_s:g}",
+        f"{healed - since:.1f}", f"{whole - since:.1f}",
     )  # fmt: skip
     # Only now: the next start finds the line, finds nothing broken, and drops it.
     assert all(each.healed for each in recover(cluster, journal, say=print))
