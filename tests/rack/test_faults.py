@@ -76,7 +76,10 @@ Rows = list[tuple[str, ...]]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with Cluster(load(SITE)) as opened:
+    # Hands are commands of the site: their interpreter is ours, as in a run of features.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with pytest.MonkeyPatch.context() as patch, Cluster(load(SITE)) as opened:
+        patch.setenv("PATH", path)
         for node in opened.nodes.values():
             if not node.reachable(timeout=10):
                 pytest.fail(
