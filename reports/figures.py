@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from reports.html import quantity
-from reports.trends import Key, Series
+from reports.trends import Series
 
 HEADING = ("figure", "runs", "least", "median", "greatest", "predicted", "target")
 
@@ -23,36 +23,36 @@ def chosen(found: Iterable[Series], site: str = "", scenario: str = "") -> list[
 
 
 def lines(found: Iterable[Series]) -> Iterator[str]:
-    """A table in Markdown for each scenario. A run whose scenario ended unknown is not counted."""
+    """A table in Markdown for each scenario. Figures of a scenario that ended unknown are only counted."""
     for (site, kind, scenario), members in groupby(found, key=_of):
-        rows = [row for each in members if (row := _row(each))]
-        if not rows:
-            continue
         yield f"{scenario} ({kind} of {site})"
         yield ""
         yield _line(HEADING)
         yield _line("---" for _ in HEADING)
-        yield from map(_line, rows)
+        yield from (_line(_row(each)) for each in members)
         yield ""
 
 
 def _of(each: Series) -> tuple[str, str, str]:
-    key: Key = each.key
-    return key.site, key.kind, key.scenario
+    return each.key.site, each.key.kind, each.key.scenario
 
 
 def _row(each: Series) -> tuple[str, ...]:
-    known = [point for point in each.points if point.known]
-    if not known:
-        return ()
-    series = Series(each.key, tuple(known))
-    unit, (least, greatest) = each.key.unit, series.range
+    known = tuple(point for point in each.points if point.known)
+    unknown = len(each.points) - len(known)
+    runs = f"{len(known)}, {unknown} unknown" if unknown else str(len(known))
+    unit = each.key.unit
+    asked = f"{each.key.relation} {quantity(each.last.reading.target, unit)}"
+    values: tuple[float, ...] = ()
+    if known:
+        series = Series(each.key, known)
+        values = series.range[0], series.median, series.range[1]
     predicted = [point.reading.predicted for point in known if point.reading.predicted is not None]
-    asked = f"{each.key.relation} {quantity(series.last.reading.target, unit)}"
     return (
         each.key.name,
-        str(len(known)),
-        *(quantity(value, unit) for value in (least, series.median, greatest)),
+        runs,
+        *(quantity(value, unit) for value in values),
+        *("" for _ in range(3 - len(values))),
         quantity(max(predicted), unit) if predicted else "",
         f"{asked} (relaxed)" if each.key.relaxed else asked,
     )
