@@ -39,7 +39,7 @@ RULE = (
     "compared."
 )
 Trend = Literal["worse", "better", "steady", "too few", "not compared"]
-_COUNT = re.compile(r",? of [\d\s.,]+$")
+_COUNT = re.compile(r",? of [\d\s.,]+$|, of [\d\s.,]+ \w+$")
 
 
 @dataclass(frozen=True, order=True)
@@ -131,7 +131,8 @@ def series(runs: Iterable[PastRun]) -> list[Series]:
 
 
 def _key(run: PastRun, reading: Reading) -> Key:
-    # A name that ends in a count ("writes lost, of 18234") names the same measurement in each run.
+    # A name that ends in a count ("writes lost, of 18234", "went back, of 11365 beats") names the same
+    # measurement in each run.
     name = _COUNT.sub("", reading.name)
     return Key(
         run.site, run.kind, reading.feature, reading.scenario, name, reading.unit, reading.relation,

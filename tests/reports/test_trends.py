@@ -99,13 +99,19 @@ def test_another_scenario_unit_or_name_is_another_series() -> None:
     assert len(found) == 3
 
 
-def test_a_count_at_the_end_of_a_name_does_not_part_runs() -> None:
+@pytest.mark.parametrize("unit", ["", " beats"])
+def test_a_count_at_the_end_of_a_name_does_not_part_runs(unit: str) -> None:
     runs = [
-        run(1, measurement(0.0, name="writes lost, of 18 234")),
-        run(2, measurement(0.0, name="writes lost, of 9120")),
+        run(1, measurement(0.0, name=f"writes lost, of 18 234{unit}")),
+        run(2, measurement(0.0, name=f"writes lost, of 9120{unit}")),
     ]
     (only,) = trends.series(runs)
     assert (only.key.name, len(only.points)) == ("writes lost", 2)
+
+
+def test_a_number_in_a_target_is_no_count() -> None:
+    runs = [run(day, measurement(0.0, name=f"two of 3 nodes, pause of {day} OSDs")) for day in (1, 2)]
+    assert len(trends.series(runs)) == 2
 
 
 def test_of_several_figures_in_one_run_the_worst_counts() -> None:
