@@ -6,9 +6,10 @@ For what has to be shown more than once: `python -m reports figures --scenario "
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import groupby
 
-from reports.html import quantity
+from reports.html import plain, quantity
 from reports.trends import Series
 
 HEADING = ("figure", "runs", "least", "median", "greatest", "predicted", "target")
@@ -38,26 +39,21 @@ def _of(each: Series) -> tuple[str, str, str]:
 
 
 def _row(each: Series) -> tuple[str, ...]:
-    known = tuple(point for point in each.points if point.known)
-    unknown = len(each.points) - len(known)
-    runs = f"{len(known)}, {unknown} unknown" if unknown else str(len(known))
+    known = replace(each, points=tuple(point for point in each.points if point.known))
+    unknown = len(each.points) - len(known.points)
     unit = each.key.unit
+    values = (known.range[0], known.median, known.range[1]) if known.points else ()
+    predicted = [point.reading.predicted for point in known.points if point.reading.predicted is not None]
     asked = f"{each.key.relation} {quantity(each.last.reading.target, unit)}"
-    values: tuple[float, ...] = ()
-    if known:
-        series = Series(each.key, known)
-        values = series.range[0], series.median, series.range[1]
-    predicted = [point.reading.predicted for point in known if point.reading.predicted is not None]
     return (
         each.key.name,
-        runs,
-        *(quantity(value, unit) for value in values),
-        *("" for _ in range(3 - len(values))),
+        f"{len(known.points)}, {unknown} unknown" if unknown else str(len(known.points)),
+        *([quantity(value, unit) for value in values] or [""] * 3),
         quantity(max(predicted), unit) if predicted else "",
         f"{asked} (relaxed)" if each.key.relaxed else asked,
     )
 
 
 def _line(cells: Iterable[str]) -> str:
-    told = (cell.replace("|", "\\|").replace("\u00a0", " ").replace("\u202f", " ") for cell in cells)
+    told = (plain(cell).replace("|", "\\|") for cell in cells)
     return f"| {' | '.join(told)} |"

@@ -135,6 +135,11 @@ def quantity(value: float, unit: str) -> str:
     return f"{plain}\u00a0{unit}" if unit else plain
 
 
+def plain(text: str) -> str:
+    """Text for a terminal: with common spaces only."""
+    return text.replace("\u00a0", " ").replace("\u202f", " ")
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(seconds, 60)
     return f"{int(minutes)} min {rest:.0f} s" if minutes else f"{rest:.1f} s"

@@ -22,7 +22,7 @@ from statistics import median
 from typing import Literal
 
 from reports.history import PastRun, Reading
-from reports.html import quantity
+from reports.html import plain, quantity
 
 WINDOW = 10
 LEAST = 3
@@ -179,4 +179,4 @@ def sentence(each: Series, point: Point) -> str:
     unit = each.key.unit
     usual = "" if point.usual is None else f", usually {quantity(point.usual, unit)}"
     told = f"{each.key.name}: {quantity(point.value, unit)}{usual}"
-    return told.replace("\u00a0", " ").replace("\u202f", " ")
+    return plain(told)

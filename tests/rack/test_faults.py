@@ -32,8 +32,8 @@ from chaos.guard_quorum import Membership
 from chaos.journal import Entry, Journal, journal_path, recover
 from cluster.cluster import Cluster
 from cluster.errors import DeadlineError, NotApplicableError, RackproofError
-from cluster.site import load
 from tests.rack.break_one import SITE
+from tests.rack.standing import standing
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = int(os.environ.get("RACKPROOF_SEED", "1"))
@@ -76,15 +76,7 @@ Rows = list[tuple[str, ...]]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    # Hands are commands of the site: their interpreter is ours, as in a run of features.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with pytest.MonkeyPatch.context() as patch, Cluster(load(SITE)) as opened:
-        patch.setenv("PATH", path)
-        for node in opened.nodes.values():
-            if not node.reachable(timeout=10):
-                pytest.fail(
-                    f"{node.name} does not answer: is the rack up, and this run inside its namespace?"
-                )
+    with standing(SITE) as opened:
         yield opened
 
 

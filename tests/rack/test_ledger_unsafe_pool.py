@@ -11,8 +11,6 @@ harness itself offers nothing of the kind. Afterwards the drive is pushed back a
 # ruff: noqa: T201 - what it prints is the evidence
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,7 +24,7 @@ from chaos.ledger import Ledger, LostWriteError, ordered_targets
 from cluster.ceph import Ceph
 from cluster.cluster import Cluster
 from cluster.errors import DeadlineError
-from cluster.site import load
+from tests.rack.standing import standing
 
 ROOT = Path(__file__).resolve().parents[2]
 POOL = "rackproof-unsafe"
@@ -43,15 +41,7 @@ Must = Callable[[Mapping[str, Any]], Any]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    # The site's hands are `python -m lab`: of this environment.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with pytest.MonkeyPatch.context() as patch, Cluster(load(ROOT / "sites" / "lab.toml")) as opened:
-        patch.setenv("PATH", path)
-        for node in opened.nodes.values():
-            if not node.reachable(timeout=10):
-                pytest.fail(
-                    f"{node.name} does not answer: is the rack up, and this run inside its namespace?"
-                )
+    with standing(ROOT / "sites" / "lab.toml") as opened:
         yield opened
 
 

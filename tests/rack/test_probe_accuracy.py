@@ -19,7 +19,7 @@ import pytest
 
 from chaos.probe import CONTROLLER, Outage, ProbeMesh, ProbeReport, paths_of
 from cluster.cluster import Cluster
-from cluster.site import load
+from tests.rack.standing import standing
 
 ROOT = Path(__file__).resolve().parents[2]
 LENGTHS_S = (0.3, 1.0, 3.0)
@@ -43,12 +43,7 @@ class Cut:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with Cluster(load(ROOT / "sites" / "lab.toml")) as opened:
-        for node in opened.nodes.values():
-            if not node.reachable(timeout=10):
-                pytest.fail(
-                    f"{node.name} does not answer: is the rack up, and this run inside its namespace?"
-                )
+    with standing(ROOT / "sites" / "lab.toml") as opened:
         yield opened
 
 

@@ -30,8 +30,8 @@ from chaos.heartbeats_record import Record
 from chaos.heartbeats_report import judge
 from chaos.heartbeats_twice import RunningTwiceError, seen_twice
 from cluster.cluster import Cluster
-from cluster.site import load
 from cluster.site_services import Guest
+from tests.rack.standing import standing
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = "rackproof-twice"
@@ -60,12 +60,7 @@ pytestmark = [pytest.mark.rack, pytest.mark.timeout(1500)]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with Cluster(load(ROOT / "sites" / "lab-ha.toml")) as opened:
-        for node in opened.nodes.values():
-            if not node.reachable(timeout=10):
-                pytest.fail(
-                    f"{node.name} does not answer: is the rack up, and this run inside its namespace?"
-                )
+    with standing(ROOT / "sites" / "lab-ha.toml") as opened:
         yield opened
 
 
