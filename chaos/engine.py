@@ -146,13 +146,14 @@ class Engine:
         if not fault.armed(self.cluster, drill, window.handles):
             raise RefusedError(f"{fault.target} is not broken: its dead-man's switch is not seen to be armed")
         self.journal.advance(drill, State.BREAKING)
+        self._say(f"breaking: {fault.kind} of {fault.target}; it heals itself after {fault.deadman_s:g} s")
+        fault.prepare(self.cluster, drill)
         taken = time.monotonic() - window.armed_s
         if taken > fault.deadman_s / 2:
             raise RefusedError(
                 f"{fault.target} is not broken: {taken:.0f} s of its dead-man's switch's"
                 f" {fault.deadman_s:g} s were gone before the break"
             )
-        self._say(f"breaking: {fault.kind} of {fault.target}; it heals itself after {fault.deadman_s:g} s")
         window.broken_s = window.record.mark(f"{fault.kind} injected", origin=True)
         fault.inject(self.cluster, drill)
         deadline = time.monotonic() + fault.inject_s

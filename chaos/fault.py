@@ -128,9 +128,15 @@ class Fault(ABC):
     def fired(self, cluster: ClusterPort, drill: str) -> bool:
         """Whether the switch is known to have fired; False too where the target does not tell."""
 
+    def prepare(self, cluster: ClusterPort, drill: str) -> None:
+        """Put in what the break is to meet, and see it in: no time counts before that. `heal` and the switch
+        mend it too.
+        """
+        del cluster, drill
+
     @abstractmethod
     def inject(self, cluster: ClusterPort, drill: str) -> None:
-        """Break the target."""
+        """Break the target; times are counted from here."""
 
     @abstractmethod
     def injected(self, cluster: ClusterPort, drill: str) -> bool:

@@ -221,6 +221,7 @@ class NodeLostBmcWrongPassword(BmcWrongPassword):
     deadman = f"{BmcWrongPassword.deadman}, and {NodePowerLost.deadman}"
     may_isolate = True
     resets = True
+    only_last_counts = True
     heal_s = NodePowerLost.heal_s
 
     boot: str

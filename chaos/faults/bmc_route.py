@@ -121,6 +121,7 @@ class NodeLostBmcUnreachable(BmcUnreachable):
     deadman = f"{BmcUnreachable.deadman}, and {NodePowerLost.deadman}"
     may_isolate = True
     resets = True
+    only_last_counts = True
     heal_s = NodePowerLost.heal_s
 
     boot: str

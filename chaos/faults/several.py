@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from chaos.bond_state import BondState
 from chaos.fault import Fault
@@ -24,6 +24,9 @@ _T = TypeVar("_T")
 @dataclass(frozen=True, kw_only=True)
 class Several(Fault):
     """A fault of several parts. Each part has a drill id of its own, made of the whole's."""
+
+    only_last_counts: ClassVar[bool] = False
+    """True where the last part is the break, and the others are what it meets."""
 
     @property
     @abstractmethod
@@ -55,9 +58,22 @@ class Several(Fault):
     def fired(self, cluster: ClusterPort, drill: str) -> bool:
         return any(self._each(lambda part, own: part.fired(cluster, own), drill))
 
+    def prepare(self, cluster: ClusterPort, drill: str) -> None:
+        """Raises `UnknownError` as `inject`."""
+        self._break(cluster, drill, range(self._met))
+
     def inject(self, cluster: ClusterPort, drill: str) -> None:
         """Raises `UnknownError` where a part is not seen broken, before the next is broken."""
-        for n, part in enumerate(self.parts):
+        self._break(cluster, drill, range(self._met, len(self.parts)))
+
+    @property
+    def _met(self) -> int:
+        """How many parts are in before the break."""
+        return len(self.parts) - 1 if self.only_last_counts else 0
+
+    def _break(self, cluster: ClusterPort, drill: str, which: range) -> None:
+        for n in which:
+            part = self.parts[n]
             part.inject(cluster, _own(drill, n))
             deadline = time.monotonic() + part.inject_s
             while not part.injected(cluster, _own(drill, n)):

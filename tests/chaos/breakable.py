@@ -67,6 +67,9 @@ class Breakable(Fault):
     def fired(self, cluster: Any, drill: str) -> bool:
         return self._file("fired").exists()
 
+    def prepare(self, cluster: Any, drill: str) -> None:
+        self._step("prepare")
+
     def inject(self, cluster: Any, drill: str) -> None:
         self._step("inject")
         assert self._file("armed").exists(), "broken before the switch was armed"

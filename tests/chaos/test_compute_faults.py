@@ -28,6 +28,7 @@ from chaos.faults.lost import running_since
 from chaos.faults.maintenance import NodeMaintenance
 from chaos.faults.power import NodePowerLost, TwoNodesLost
 from chaos.faults.rings import AllRingsDown, CorosyncCut
+from chaos.faults.several import Several
 from chaos.guard import Guard
 from cluster.errors import NotApplicableError, RackproofError, RefusedError, UnknownError
 from tests.chaos import compute_programs
@@ -207,6 +208,28 @@ def test_the_harness_keeps_its_way_to_a_bmc_that_is_cut(world: FakeCluster) -> N
             assert world.nodes[peer].run("curl --silent https://10.9.0.11:8443/redfish/v1/", check=False).ok
         assert world.bmcs["node3"].power_state() == "Off"
     assert world.bmcs["node3"].sent == ["ForceOff", "On"]
+
+
+@pytest.mark.parametrize("kind", [NodeLostBmcUnreachable, NodeLostBmcWrongPassword])
+def test_power_is_cut_once_its_bmc_is_lost_and_times_count_from_there(
+    world: FakeCluster, kind: type[Several], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = kind.aimed(world, "node3", Random(1))
+    *met, power = fault.parts
+    drills = []
+    inject = kind.inject
+
+    def seen(self: Several, cluster: FakeCluster, drill: str) -> None:
+        drills.append(drill)
+        assert all(part.injected(cluster, f"{drill}p{n}") for n, part in enumerate(met))
+        assert not power.injected(cluster, f"{drill}p{len(met)}")
+        inject(self, cluster, drill)
+
+    monkeypatch.setattr(kind, "inject", seen)
+    with engine(world).fault(fault) as window:
+        assert drills == [window.drill]
+        assert power.injected(world, f"{window.drill}p{len(met)}")
+    assert fault.healed(world)
 
 
 def test_a_bmc_that_peers_do_not_reach_anyway_is_not_applicable(world: FakeCluster) -> None:

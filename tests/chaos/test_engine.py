@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from chaos import engine as engine_module
+from chaos import fault as fault_module
 from chaos.engine import HARNESS, SWITCH, Engine, HealError
 from chaos.fault import Fault
 from chaos.guard import Guard
@@ -103,7 +104,7 @@ def test_a_signal_during_healing_waits_until_it_is_healed(
     assert folder.journal_text() == b""
 
 
-@pytest.mark.parametrize("fail", ["check", "arm", "inject", "after-inject"])
+@pytest.mark.parametrize("fail", ["check", "arm", "prepare", "inject", "after-inject"])
 def test_what_fails_on_the_way_in_is_healed_and_told(folder: Folder, fail: str) -> None:
     with (
         pytest.raises(UnhealableError, match=fail),
@@ -112,6 +113,34 @@ def test_what_fails_on_the_way_in_is_healed_and_told(folder: Folder, fail: str) 
         pytest.fail("the window opened")
     assert not broken(folder)
     assert not (folder.folder / "armed").exists()
+    assert folder.journal_text() == b""
+
+
+def test_times_count_from_the_break_and_not_from_what_it_meets(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready: list[float] = []
+
+    def prepare(self: Breakable, cluster: Folder, drill: str) -> None:
+        assert Journal(folder.journal).entries()[0].state is State.BREAKING
+        assert not broken(folder)
+        ready.append(time.monotonic())
+
+    monkeypatch.setattr(Breakable, "prepare", prepare)
+    with engine(folder).fault(Breakable(folder=str(folder.folder))) as window:
+        assert window.broken_s is not None
+        assert ready[0] <= window.broken_s
+
+
+def test_nothing_is_broken_once_half_of_its_switch_s_time_is_gone(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fault_module, "MIN_DEADMAN_S", 0.2)
+    monkeypatch.setattr(Breakable, "prepare", lambda *_: time.sleep(0.15))
+    fault = Breakable(folder=str(folder.folder), deadman_s=0.2)
+    with pytest.raises(RefusedError, match="were gone before the break"), engine(folder).fault(fault):
+        pytest.fail("the window opened")
+    assert not broken(folder)
     assert folder.journal_text() == b""
 
 

@@ -106,6 +106,7 @@ def test_its_switch_is_seen_armed_and_disarmed(kind: type[Fault], world: FakeClu
 def test_its_switch_alone_heals_it(kind: type[Fault], world: FakeCluster) -> None:
     fault = drawn(kind, world)
     fault.arm(world, DRILL)
+    fault.prepare(world, DRILL)
     fault.inject(world, DRILL)
     assert seen_injected(fault, world)
     world.fire()
@@ -153,6 +154,7 @@ def test_the_next_start_heals_what_a_killed_harness_left(
     drill = journal.begin(fault)
     journal.advance(drill, state, fault.arm(world, drill))
     if state is State.BREAKING:
+        fault.prepare(world, drill)
         fault.inject(world, drill)
     if not all(world.nodes[name].answers() for name in fault.nodes):
         world.fire()
