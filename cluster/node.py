@@ -158,7 +158,8 @@ class Node:
             )
         except UnreachableError:
             return False
-        return _spawn(line, b"", timeout).rc == 0
+        answer = _spawn(line, b"", timeout)
+        return answer.rc == 0 and not answer.late  # one that ended between its deadline and its kill has rc 0
 
     def argv(self, command: str, *, multiplexed: bool = False, options: tuple[str, ...] = ()) -> list[str]:
         """Command line of a long-running remote command on a connection of its own (probes): see

@@ -245,7 +245,9 @@ def test_nothing_is_broken_while_the_journal_names_something(folder: Folder) -> 
         pytest.fail("the window opened")
 
 
-KILLED_AT = ["check", "arm", "after-arm", "inject", "after-inject", "body", "heal", "after-heal", "disarm"]
+KILLED_AT = [
+    "check", "arm", "after-arm", "prepare", "inject", "after-inject", "body", "heal", "after-heal", "disarm",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("where", KILLED_AT)

@@ -185,9 +185,15 @@ def test_a_deadline_of_one_command_does_not_end_another(bench: Bench) -> None:
     other.start()
     with pytest.raises(DeadlineError):
         bench.node.run("sleep 30", timeout=0.5)
-    bench.node.reachable(0.01)  # mostly too late; a quick machine answers in time
+    assert bench.node.reachable(0.01) is False
     other.join(20)
     assert results == ["whole\n"]
+
+
+def test_a_login_that_worked_too_late_is_not_reachable(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = node_module._Answer(0, "", "", 9.0, 0.5, late=True)
+    monkeypatch.setattr(node_module, "_spawn", lambda *_: late)
+    assert bench.node.reachable(0.5) is False
 
 
 def test_an_ssh_that_hangs_and_leaves_its_pipes_to_another_is_ended() -> None:
