@@ -22,6 +22,8 @@ _KEY = r"[\w.-]*(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?key|
 _PLAIN = (
     r"(?:ssm:|\[redacted\]|[\d.]+\s*(?:m?s)?\b|(?:yes|no|on|off|none|null|true|false|prohibit-password)\b)"
 )
+# Where an option begins: no dash within a word, but after an escaped line break, too.
+_OPTION = r"(?:(?<![\w-])|(?<=\\[nrt]))"
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
@@ -40,7 +42,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (re.compile(rf"(?i)(['\"]{_KEY}['\"]\s*:\s*)(['\"])(?!ssm:)(?:\\.|(?!\2).)+\2"), rf"\1\2{MARK}\2"),
     (
-        re.compile(rf"(?i)(--?{_KEY}[ =]|\b{_KEY}\s?=\s?)(['\"]?)(?!{_PLAIN})[^\s'\"&;,)}}\]]+"),
+        re.compile(rf"(?i)({_OPTION}--?{_KEY}[ =]|\b{_KEY}\s?=\s?)(['\"]?)(?!{_PLAIN})[^\s'\"&;,)}}\]]+"),
         rf"\1\2{MARK}",
     ),
     (

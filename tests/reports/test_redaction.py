@@ -143,6 +143,7 @@ def test_a_shortened_secret_gives_nothing_away(shown: str) -> None:
     ("text", "expected"),
     [
         ("mysql --password hunter22 -h x", f"mysql --password {MARK} -h x"),
+        ('{"run": "true\\n--password hunter22"}', f'{{"run": "true\\n--password {MARK}"}}'),
         ("ipmi_password=hunter22, next", f"ipmi_password={MARK}, next"),
         ("PASSWORD='hunter 22'", None),
         ('{"root_password": "hunter 22", "a": 1}', f'{{"root_password": "{MARK}", "a": 1}}'),
@@ -172,6 +173,7 @@ def test_what_looks_like_a_secret_is_one(text: str, expected: str | None) -> Non
         "token: 3000 ms",
         'root_password_hash = "ssm:/pve1/nodes/node1/root_password_hash"',
         "a password attempt was refused",
+        "node-lost-bmc-wrong-password of power of node2, and password of the BMC of node2",
         "/pve1/nodes/node1/ipmi_password is stored as String; expected SecureString",
         "node1 has 1 of 2 links...",
     ],
