@@ -29,7 +29,7 @@ from chaos.heartbeats_report import HeartbeatsReport, judge
 from chaos.ports import ClusterPort
 from chaos.predict import Prediction
 from chaos.predict_ha import HaTimes
-from cluster.errors import NotApplicableError, UnknownError
+from cluster.errors import DeadlineError, NotApplicableError, UnknownError
 from cluster.site import Site
 from cluster.site_services import Guest
 
@@ -227,6 +227,24 @@ class ComputeDrill:
         left = max(0.0, since + deadline_s - time.monotonic())
         what = f"{', '.join(wanted)} started anew"
         return found(self.heard.until(lambda record: len(found(record)) == len(wanted), left, what))
+
+    def await_deaths(self, deadline_s: float) -> list[Failover]:
+        """The course of each victim once it is seen that each node was dead which a guest left, or
+        `deadline_s` from the break: what is lacking is for the judge to say.
+        """
+        victims, since = self.victims(), self.broken_s
+
+        def courses(record: Record) -> list[Failover]:
+            return [failover(record, guest, since) for guest in victims]
+
+        try:
+            record = self.heard.until(
+                lambda record: not compute_judge.not_seen_dead(courses(record)),
+                max(0.0, since + deadline_s - time.monotonic()), "nodes that are dead",
+            )  # fmt: skip
+        except DeadlineError:
+            record = self.record
+        return courses(record)
 
     def await_beats(self, guests: Iterable[str], since_s: float, deadline_s: float) -> None:
         """Wait until each guest has told a new beat after `since_s`. Raises `DeadlineError`."""

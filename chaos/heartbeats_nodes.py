@@ -7,6 +7,7 @@ looking while the node is cut off; what it saw then arrives later, if the node l
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from chaos.heartbeats_lives import SAME_RESET_S
 from chaos.heartbeats_record import SECOND, Event, HaState, Power, Sight, Trouble
 from chaos.heartbeats_stream import OPTIONS, QUIET_S, Far, Placing, Stream
 from chaos.ports import BmcPort, NodePort
@@ -94,6 +96,7 @@ class NodeWatch:
         self._kernel, self._early = "", 0
         self._started: tuple[int, int] | None = None
         self._parts: dict[int, str] = {}
+        self._power, self._reset_s = "", math.nan
         self._stopping = threading.Event()
         self._stream = Stream(node.name, self._begin, self._take, self._lost, TICK_NS)
         self._asking = threading.Thread(target=self._ask_power, daemon=True)
@@ -182,6 +185,16 @@ class NodeWatch:
         except RackproofError as error:
             why = str(error)
         self._keep(Power(self.name, asked, time.monotonic_ns(), state, why, reset_s))
+        if over := self._ended(state, reset_s):
+            self._stream.renew(over)
+
+    def _ended(self, state: str, reset_s: float | None) -> str:
+        """How the BMC says that the kernel ended which ran when it was asked before; "" where it does not."""
+        off = state == "Off" and self._power not in ("", "Off")
+        reset = reset_s is not None and abs(reset_s - self._reset_s) > SAME_RESET_S
+        self._power = state or self._power
+        self._reset_s = self._reset_s if reset_s is None else reset_s
+        return "its BMC says Off" if off else "its BMC says that it was reset" if reset else ""
 
 
 def ha_state(by: str, lo_ns: int, hi_ns: int, status: Mapping[str, Any]) -> HaState:

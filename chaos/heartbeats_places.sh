@@ -2,7 +2,7 @@
 # started in the loop, for that is dear on an emulated node.
 #
 # Fed to `bash -s` after lines that set CONTAINERS and MACHINES (numbers of guests), INTERVAL, LIMIT and QUIET
-# (seconds), and ROOT ("" but in tests); then come lines `ping N`. It says
+# (seconds), and ROOT ("" but in tests); then come lines `ping N`, N of seven digits. It says
 #   kernel BOOT-ID NS                once; NS after the node started, systemd reached basic.target (0: unknown)
 #   runs STAMP STAMP ID=INSTANCE ... what ran at some moment between the two; INSTANCE is PID.STARTED, with an i
 #                                    behind it for a virtual machine that was begun to receive a migration, or -
@@ -107,7 +107,9 @@ watch_places() {
         if IFS= read -r -t "$INTERVAL" part; then
             stamp
             heard=$((10#$now)) part=$asked$part asked=
-            printf 'pong %s %s\n' "${part#ping }" "$now"
+            # Where bash took the end of a line for the end of its time, the next one follows without a break.
+            part=${part##*ping }
+            [[ $part =~ ^[0-9]{7}$ ]] && printf 'pong %s %s\n' "$part" "$now"
         elif (($? <= 128)); then
             break
         else

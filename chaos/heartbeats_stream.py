@@ -1,9 +1,9 @@
 """A watcher at the far end of a connection: begun again whenever it ends, its clock compared all the while.
 
 The watcher's program goes down its standard input, so nothing is left on a node; it ends with its input. It
-says one line at a time, the first word of which is its kind; `ping N` is answered by `pong N STAMP` with its
-clock (ns since its machine started). That tells where each of its stamps lies on the controller's clock, and
-how surely.
+says one line at a time, the first word of which is its kind; `ping N` (seven digits) is answered by `pong N
+STAMP` with its clock (ns since its machine started). That tells where each of its stamps lies on the
+controller's clock, and how surely.
 """
 
 from __future__ import annotations
@@ -185,6 +185,15 @@ class Stream:
         if self._thread.ident is not None:
             self._thread.join(2 * END_S)
 
+    def renew(self, why: str) -> None:
+        """Begin anew at once: the machine is known to have ended that this connection led to. TCP asks ever
+        more seldom, and would notice a minute after the machine is back.
+        """
+        process = self._process
+        if process is not None:
+            self._said.append(why)
+            process.kill()
+
     @property
     def silent_s(self) -> float:
         """Seconds since it was heard of."""
@@ -241,7 +250,9 @@ class Stream:
                 self.heard_s = now / 1e9
                 if kind == "pong":
                     number, stamp = text.split()
-                    asked = self._sent.pop(int(number))
+                    asked = self._asked(int(number))
+                    if asked is None:
+                        continue
                     clock.compare(asked, now, int(stamp))
                     if held and asked >= held[0].told_ns:
                         self._hand_on(place, held, clock)
@@ -255,6 +266,13 @@ class Stream:
             self._hand_on(place, held, None)
         except (ValueError, KeyError, TypeError) as error:
             self._said.append(f"it said what it never says: {error!r}")
+
+    def _asked(self, number: int) -> int | None:
+        """When that question was asked; those before it are no longer waited for. None: it was not asked."""
+        for each in list(self._sent):
+            if each < number:
+                self._sent.pop(each, None)
+        return self._sent.pop(number, None)
 
     def _late(self, now_ns: int) -> bool:
         """Whether what comes now may have been long on its way: a question waits for its answer."""
@@ -277,7 +295,7 @@ class Stream:
                 if ended.is_set():
                     return
                 self._sent[number] = time.monotonic_ns()
-                process.stdin.write(b"ping %d\n" % number)
+                process.stdin.write(b"ping %07d\n" % number)
                 process.stdin.flush()
                 ended.wait(0.2 if number < _HASTE else PING_S)
 

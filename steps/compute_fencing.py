@@ -24,7 +24,9 @@ CYCLE_S = 180.0
 
 @then("none of its guests began elsewhere before it was dead")
 def _not_early(watched: Watched) -> None:
-    courses = courses_of(watched.drill)
+    """A node that comes back may be seen again, and its death with it, only after its guests answer."""
+    drill = watched.drill
+    courses = drill.await_deaths(drill.fault.deadman_s - MARGIN_S)
     all_hold(compute_judge.too_early(courses))
     unseen = compute_judge.not_seen_dead(courses)
     if unseen:

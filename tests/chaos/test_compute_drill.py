@@ -171,6 +171,33 @@ def test_a_guest_is_the_victim_of_its_own_fault(drill: ComputeDrill) -> None:
     drill.close()
 
 
+def test_a_death_that_is_seen_only_later_is_awaited(
+    drill: ComputeDrill, world: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drill.strike(KernelCrash)
+    heard().see("node2", "kernel 0", drill.victims())
+    for guest in drill.victims():
+        heard().beat(guest, "boot 1", 2)
+    assert len(compute_judge.not_seen_dead(drill.await_deaths(0.0))) == 2, "it is for the judge to say"
+    asked: list[float] = []
+
+    def until(is_so: Callable[[Record], bool], deadline_s: float, what: str) -> Record:
+        assert not is_so(heard().record)
+        heard().see("node1", "kernel 1", {})
+        assert is_so(heard().record)
+        asked.append(deadline_s)
+        return heard().record
+
+    monkeypatch.setattr(heard(), "until", until)
+    courses = drill.await_deaths(60.0)
+    assert {course.guest for course in courses} == set(drill.victims())
+    assert compute_judge.not_seen_dead(courses) == [] and all(course.dead for course in courses)
+    (deadline_s,) = asked
+    assert 0 < deadline_s < 60, "from the break on"
+    world.nodes["node1"].start()
+    drill.close()
+
+
 def test_it_moved_once_it_is_seen_to_have_left_and_counts_on(drill: ComputeDrill) -> None:
     drill.strike(NodeMaintenance)
     for guest in drill.victims():

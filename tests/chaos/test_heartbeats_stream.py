@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from chaos import heartbeats_nodes
+import pytest
+
+from chaos import heartbeats_nodes, heartbeats_stream
 from chaos.heartbeats_stream import Far, Placing, Stream
 
 CUT_S = 2.5
@@ -67,9 +69,39 @@ def test_a_question_that_came_in_pieces_is_answered(tmp_path: Path) -> None:
     program = settings + Path(heartbeats_nodes.__file__).with_name("heartbeats_places.sh").read_text()
     shell = subprocess.Popen(["bash", "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     assert shell.stdin is not None
-    for piece in (program, "pi", "ng", " 4", "2\nping 43\n"):
+    for piece in (program, "pi", "ng", " 00000", "42\nping 0000043\n", "ping 0000044ping 0000045\nping 46\n"):
         shell.stdin.write(piece.encode())
         time.sleep(0.3)
     told = shell.communicate(timeout=20)[0].decode()
-    assert [line.split()[1] for line in told.splitlines() if line.startswith("pong")] == ["42", "43"]
+    answered = [line.split()[1] for line in told.splitlines() if line.startswith("pong")]
+    assert answered == ["0000042", "0000043", "0000045"], "one whose line break was lost, one in pieces"
     assert all(len(line.split()) == 3 for line in told.splitlines() if line.startswith("pong"))
+
+
+FORGETFUL = """
+import sys, time
+for line in iter(sys.stdin.readline, ""):
+    number = int(line.split()[1])
+    stamp = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    if number != 2:
+        pongs = [f"pong {each} {stamp}" for each in (line.split()[1], "0999999")]
+        print(*pongs, f"at {number}", sep="\\n", flush=True)
+"""
+
+
+def test_a_question_that_got_lost_makes_nothing_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeats_stream, "LATE_NS", 300_000_000)
+    monkeypatch.setattr(heartbeats_stream, "PING_S", 0.1)
+    came: list[int] = []
+    lost: list[str] = []
+    far = Far("here", [sys.executable, "-u", "-c", FORGETFUL], b"")
+    stream = Stream("here", lambda: far, lambda *told: came.append(int(told[2])), lost.append)
+    stream.start()
+    deadline = time.monotonic() + 20
+    while len(came) < 15 and time.monotonic() < deadline:
+        assert len(stream._sent) < 10
+        time.sleep(0.05)
+    assert came[:15] == [0, 1, *range(3, 16)], "each as it came, though one question has no answer"
+    assert min(stream._sent, default=15) >= 13, "nothing waits for it any more"
+    stream.close()
+    assert lost == [], "nor does an answer that nobody asked for end it"

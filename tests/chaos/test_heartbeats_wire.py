@@ -85,11 +85,12 @@ def nodes(tmp_path: Path) -> dict[str, Node]:
 
 class Bmc:
     state = "On"
+    reset_s = 1.0
 
     def power_and_reset(self) -> tuple[str, float | None]:
         if self.state == "lost":
             raise RackproofError("the BMC does not answer")
-        return self.state, 1.0
+        return self.state, self.reset_s
 
 
 def asking(port: int, timeout_s: float = 0.4, name: str = CT.name) -> Callable[[], Far]:
@@ -212,9 +213,29 @@ def test_a_silent_node_has_its_bmc_asked(watch: Heartbeats, nodes: dict[str, Nod
         record = shows(watch, lambda r: any(p.failed for p in r.power), "a BMC that does not answer")
         bmc.state = "Off"
         record = shows(watch, lambda r: any(p.state == "Off" for p in r.power), "the BMC's word")
-        nodes["node2"].kill()
     once = [power for power in record.power if power.node == "node1"]
     assert [(power.state, power.reset_s) for power in once] == [("On", 1.0)], "before anything is broken"
+
+
+@pytest.mark.parametrize(
+    ("state", "reset_s", "told"),
+    [("Off", 1.0, "its BMC says Off"), ("On", 90.0, "its BMC says that it was reset")],
+)
+def test_a_node_that_its_bmc_calls_ended_is_connected_to_anew(
+    watch: Heartbeats, nodes: dict[str, Node], state: str, reset_s: float, told: str
+) -> None:
+    """TCP would find out that nobody is there any more a minute after the node is back."""
+    with watch:
+        bmc = watch._watches[1]._bmc
+        assert isinstance(bmc, Bmc)
+        shows(watch, lambda r: len([p for p in r.power if p.node == "node2"]) == 1, "its BMC's first word")
+        os.kill(int((nodes["node2"].folder / "pid").read_text()), signal.SIGSTOP)
+        nodes["node2"].boots("kernel-2")
+        shows(watch, lambda r: len([p for p in r.power if p.node == "node2"]) > 3, "silence")
+        assert not watch.record.trouble, "its BMC says nothing new, and what it saw may yet arrive"
+        bmc.state, bmc.reset_s = state, reset_s
+        record = shows(watch, lambda r: any(s.kernel == "kernel-2" for s in r.sights), "the node again")
+    assert [(each.watcher, each.why) for each in record.trouble] == [("node2", told)]
 
 
 def test_what_the_manager_wrote_is_told_when_it_changes(watch: Heartbeats, nodes: dict[str, Node]) -> None:
