@@ -15,7 +15,7 @@ from typing import Any
 
 from chaos import compute_judge, fencing_record, guards, ha_state, predict_ha
 from chaos.compute_judge import Anew
-from chaos.engine import Engine, Window
+from chaos.engine import PATIENCE_S, Engine, Window, begin_patiently
 from chaos.fault import Fault
 from chaos.faults import lost
 from chaos.faults.guest import GuestCrash, GuestServiceDead
@@ -70,20 +70,23 @@ class ComputeDrill:
         `RefusedError`, `NotApplicableError`, `UnknownError`.
         """
         guests = kept(self.cluster.site)
-        state = ha_state.read(self.cluster)
-        self.master = state.master
-        fault = self._draw(kind, guests, state)
+        fault = self._draw(kind, guests, ha_state.read(self.cluster))
         if more:
             fault = replace(fault, **more)
         spared = [name for name in self.cluster.nodes if name not in fault.silenced]
         self.times = read_times(self.cluster, (spared or list(self.cluster.nodes))[0])
         self.clocks = fencing_record.compare(self.cluster, self.cluster.nodes)
-        self.say(f"victim: {fault.target}; {self.master or 'nobody'} leads the HA manager")
+        self.say(f"victim: {fault.target}")
         avoid = fault.silenced if spared else ()
         self.beats = Heartbeats(self.cluster, guests, avoid=avoid, path=self.path, say=self.say)
         self.beats.start()
         time.sleep(CALM_S)
-        self.window = self.engine.begin(fault)
+        self.window = begin_patiently(self.engine, fault, self.say, PATIENCE_S, before=self._look_who_leads)
+
+    def _look_who_leads(self) -> None:
+        """Just before the break, for whoever led may not do so any more after a wait."""
+        self.master = ha_state.read(self.cluster).master
+        self.say(f"{self.master or 'nobody'} leads the HA manager")
 
     def _draw(self, kind: type[Fault], guests: tuple[Guest, ...], state: ha_state.HaState) -> Fault:
         if issubclass(kind, _OF_GUESTS):

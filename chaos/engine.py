@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chaos.bond_state import BondState
 from chaos.fault import Fault
@@ -27,6 +27,9 @@ from chaos.signals import EndingSignals, shielded
 from chaos.timeline import Record
 from cluster.errors import RackproofError, RefusedError, UnknownError, UnreachableError
 
+PATIENCE_S = 180.0
+"""How long the guard may refuse before a fault is passed over: warnings of the last one pass."""
+_ASK_S = 10.0
 ALONE_S = 60.0  # after the switch was due: the least time a target may take to answer again
 _POLL_S = 0.5
 HARNESS = "the harness"
@@ -267,3 +270,30 @@ class Engine:
             yield
         except RackproofError as error:
             window.trouble.append(error)
+
+
+def begin_patiently(
+    engine: Engine,
+    fault: Fault,
+    say: Callable[[str], None],
+    patience_s: float,
+    *,
+    before: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Window:
+    """Break it once the guard lets it, asked for `patience_s`; `before` is called before each time. Raises as
+    `Engine.begin`.
+    """
+    deadline = clock() + patience_s
+    while True:
+        before()
+        try:
+            return engine.begin(fault)
+        except RefusedError as error:
+            left = deadline - clock()
+            if left <= 0:
+                raise
+            say(f"waiting until the guard admits it, {left:.0f} s at most: {error}")
+        sleep(_ASK_S)
+        fault = replace(fault)  # to what the guard remembers it is another one: each look is the first

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from chaos import schedule
-from chaos.engine import Engine, HealError, Window
+from chaos.engine import PATIENCE_S, Engine, HealError, Window, begin_patiently
 from chaos.fault import Fault, FaultError
 from chaos.heartbeats_report import HeartbeatsReport
 from chaos.ledger_report import LedgerReport
@@ -26,10 +26,7 @@ from cluster.errors import DeadlineError, NotApplicableError, RackproofError, Re
 
 HOLD_S = 10.0
 """How long a fault is left in, at most; a quarter of its dead-man's delay where that is shorter."""
-PATIENCE_S = 180.0
-"""How long the guard may refuse before a fault is passed over: warnings of the last one pass."""
 REFUSED_IN_A_ROW = 3
-_ASK_S = 10.0
 Outcome = Literal["healed", "not applicable", "refused", "unknown", "failed"]
 _ENDING: tuple[type[RackproofError], ...] = (HealError, DeadlineError)
 
@@ -218,7 +215,9 @@ class Night:
             return Struck(step, "unknown", f"no victim: {error}", began_s=since)
         told: dict[str, Any] = {"target": fault.target, "parameters": fault.parameters(), "began_s": since}
         try:
-            window = self._begin(fault)
+            window = begin_patiently(
+                self._engine, fault, self._say, PATIENCE_S, clock=self._clock, sleep=self._sleep
+            )
         except NotApplicableError as error:
             return Struck(step, "not applicable", str(error), **told)
         except RefusedError as error:
@@ -242,18 +241,6 @@ class Night:
             except NotApplicableError as error:
                 why = error
         raise why or NotApplicableError("PF-NO-VICTIM", f"{step.kind} finds no victim beside the keeper.")
-
-    def _begin(self, fault: Fault) -> Window:
-        """Break it once the guard lets it."""
-        deadline = self._clock() + PATIENCE_S
-        while True:
-            try:
-                return self._engine.begin(fault)
-            except RefusedError as error:
-                if self._clock() >= deadline:
-                    raise
-                self._say(f"waiting until the guard admits it: {error}")
-            self._sleep(_ASK_S)
 
     def _hold(self, step: Step, window: Window, told: dict[str, Any], began: float) -> Struck:
         """Leave it in for a while, heal it, see redundancy restored, and look at what it cost."""

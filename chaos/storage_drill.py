@@ -16,7 +16,7 @@ from typing import Any, cast
 from chaos import ceph_state, guard_ceph, predict_ceph, scrub
 from chaos.ceph_state import ASK_S, answer, ceph_of
 from chaos.ceph_watch import STATS_S, CephWatch, Moment, changes, steady
-from chaos.engine import Engine, Window
+from chaos.engine import PATIENCE_S, Engine, Window, begin_patiently
 from chaos.faults.storage import StorageFault
 from chaos.guard import Guard
 from chaos.ledger import Ledger, LedgerReport, ordered_targets
@@ -101,7 +101,7 @@ class StorageDrill:
                 begun.result()
         time.sleep(CALM_S)
         self._await_calm()
-        self.window = self.engine.begin(fault)
+        self.window = begin_patiently(self.engine, fault, self.say, PATIENCE_S)
         self.struck.update(fault.osd_ids)
 
     def _await_calm(self) -> None:

@@ -11,7 +11,7 @@ from pytest_bdd import given, parsers, then, when
 
 from chaos import guard_ceph, schedule
 from chaos.bond_state import BondState
-from chaos.engine import SWITCH, Engine, Window
+from chaos.engine import PATIENCE_S, SWITCH, Engine, Window, begin_patiently
 from chaos.fault import Fault
 from chaos.faults.link import BothLinksDown, SilentLink, SwitchDown, SwitchPortDown, bond_of
 from chaos.guard import Guard
@@ -60,7 +60,7 @@ class Drill:
         return self.node
 
     def inject(self, fault: Fault, hold_s: float) -> None:
-        self.window = self.engine.begin(fault)
+        self.window = begin_patiently(self.engine, fault, say, PATIENCE_S)
         time.sleep(hold_s)
 
     def open(self) -> tuple[Window, ProbeMesh]:

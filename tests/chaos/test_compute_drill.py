@@ -79,6 +79,7 @@ def drill(world: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> ComputeDrill:
     FakeBeats.made.clear()
     monkeypatch.setattr(compute_drill, "Heartbeats", FakeBeats)
     monkeypatch.setattr(compute_drill, "CALM_S", 0.0)
+    monkeypatch.setattr(compute_drill, "PATIENCE_S", 0.0)
     monkeypatch.setattr(compute_drill, "_POLL_S", 0.01)
     monkeypatch.setattr(compute_drill, "read_times", lambda cluster, node: TIMES)
     monkeypatch.setattr(fencing_record, "RECORD", "$WORLD/fencing/said")

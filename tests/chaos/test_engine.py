@@ -16,7 +16,7 @@ import pytest
 
 from chaos import engine as engine_module
 from chaos import fault as fault_module
-from chaos.engine import HARNESS, SWITCH, Engine, HealError
+from chaos.engine import HARNESS, SWITCH, Engine, HealError, begin_patiently
 from chaos.fault import Fault
 from chaos.guard import Guard
 from chaos.journal import Journal, State, recover
@@ -288,3 +288,49 @@ def test_sigkill_at_every_step_leaves_a_journal_from_which_the_next_start_heals(
     assert folder.journal_text() == b""
     with engine(folder).fault(Breakable(folder=str(folder.folder))):
         assert broken(folder)
+
+
+class Warns:
+    """A check that finds something the first `times`, and remembers the fault as the guard's own do."""
+
+    name, before_only = "warns", True
+
+    def __init__(self, times: int) -> None:
+        self.times, self.asked_of = times, list[Fault]()
+
+    def problems(self, cluster: object, fault: Fault) -> list[str]:
+        assert all(each is not fault for each in self.asked_of), "each look is the first one"
+        self.asked_of.append(fault)
+        return ["Ceph says SLOW_OPS"] if len(self.asked_of) <= self.times else []
+
+
+def test_what_the_fault_before_left_behind_is_waited_for(folder: Folder) -> None:
+    check = Warns(2)
+    ours, fault = engine(folder), Breakable(folder=str(folder.folder))
+    ours.guard.checks = (check,)
+    said: list[str] = []
+    slept: list[float] = []
+    looks: list[int] = []
+    window = begin_patiently(
+        ours, fault, said.append, 25.0, before=lambda: looks.append(len(check.asked_of)),
+        clock=lambda: sum(slept), sleep=slept.append,
+    )  # fmt: skip
+    assert broken(folder) and window.fault == fault and check.asked_of == [fault] * 3
+    assert looks == [0, 1, 2] and slept == [10.0, 10.0]
+    assert [line.split(":")[0] for line in said] == [
+        "waiting until the guard admits it, 25 s at most",
+        "waiting until the guard admits it, 15 s at most",
+    ]
+    ours.end(window)
+
+
+def test_what_does_not_pass_is_refused_at_the_deadline(folder: Folder) -> None:
+    ours = engine(folder)
+    ours.guard.checks = (Warns(99),)
+    slept: list[float] = []
+    with pytest.raises(RefusedError, match="Ceph says SLOW_OPS"):
+        begin_patiently(
+            ours, Breakable(folder=str(folder.folder)), lambda _: None, 25.0, clock=lambda: sum(slept),
+            sleep=slept.append,
+        )  # fmt: skip
+    assert not broken(folder) and slept == [10.0] * 3

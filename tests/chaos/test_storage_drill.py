@@ -81,6 +81,7 @@ def drill(world: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> StorageDrill:
     monkeypatch.setattr(storage_drill, "Ledger", FakeLedger)
     monkeypatch.setattr(storage_drill, "CephWatch", FakeWatch)
     monkeypatch.setattr(storage_drill, "CALM_S", 0.0)
+    monkeypatch.setattr(storage_drill, "PATIENCE_S", 0.0)
     guard = Guard(settle_s=0, sleep=world.sleep, extra=checks())
     return StorageDrill(world, Engine(world, guard, sleep=world.sleep), Random(3), lambda _: None)
 
