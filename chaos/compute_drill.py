@@ -21,6 +21,7 @@ from chaos.faults import lost
 from chaos.faults.guest import GuestCrash, GuestServiceDead
 from chaos.faults.kernel import KernelCrash, KernelHang
 from chaos.faults.maintenance import NodeMaintenance
+from chaos.faults.rings import CorosyncCut
 from chaos.fencing_record import BACK, Decision, TimeOfDay
 from chaos.heartbeats import Heartbeats
 from chaos.heartbeats_failover import Failover, failover
@@ -37,7 +38,7 @@ CALM_S = 5.0
 """How long guests are heard before the break."""
 ASK_S = 20.0
 _POLL_S = 2.0
-_START_ANEW = (KernelCrash, KernelHang)
+_START_ANEW = (KernelCrash, KernelHang, CorosyncCut)
 _OF_GUESTS = (GuestCrash, GuestServiceDead)
 
 
@@ -169,7 +170,11 @@ class ComputeDrill:
         containers = any(each.kind == "container" for each in kept(self.cluster.site) if each.name in victims)
         if not isinstance(fault, _START_ANEW):
             return predict_ha.answering(times, master=master, containers=containers)
-        dead_s = fault.panic_s if isinstance(fault, KernelCrash) else times.watchdog_s
+        if isinstance(fault, KernelCrash):
+            dead_s = fault.panic_s
+        else:
+            reset = predict_ha.self_reset if isinstance(fault, CorosyncCut) else predict_ha.bite
+            dead_s = reset(times).most_s or 0.0
         return predict_ha.started_anew(
             times, master=master, dead_s=dead_s, containers=containers, counts_anew=self.counts_anew
         )
