@@ -22,8 +22,8 @@ _KEY = r"[\w.-]*(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?key|
 _PLAIN = (
     r"(?:ssm:|\[redacted\]|[\d.]+\s*(?:m?s)?\b|(?:yes|no|on|off|none|null|true|false|prohibit-password)\b)"
 )
-# Where an option begins: no dash within a word, but after an escaped line break, too.
-_OPTION = r"(?:(?<![\w-])|(?<=\\[nrt]))"
+# Where an option begins: no dash within a word, but after an escaped line break or a colour, too.
+_OPTION = r"(?:(?<![\w-])|(?<=\\[nrt])|(?<=[\d;\[]m))"
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(

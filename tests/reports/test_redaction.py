@@ -144,6 +144,7 @@ def test_a_shortened_secret_gives_nothing_away(shown: str) -> None:
     [
         ("mysql --password hunter22 -h x", f"mysql --password {MARK} -h x"),
         ('{"run": "true\\n--password hunter22"}', f'{{"run": "true\\n--password {MARK}"}}'),
+        ("\x1b[1m--password hunter22\x1b[0m", None),
         ("ipmi_password=hunter22, next", f"ipmi_password={MARK}, next"),
         ("PASSWORD='hunter 22'", None),
         ('{"root_password": "hunter 22", "a": 1}', f'{{"root_password": "{MARK}", "a": 1}}'),
