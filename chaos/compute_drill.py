@@ -6,6 +6,7 @@ heals first, then ends the watch of the guests.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -171,12 +172,11 @@ class ComputeDrill:
         if not isinstance(fault, _START_ANEW):
             return predict_ha.answering(times, master=master, containers=containers)
         if isinstance(fault, KernelCrash):
-            dead_s = fault.panic_s
+            dead = Prediction(0.0, fault.panic_s, f"a panic lasts {fault.panic_s:g} s")
         else:
-            reset = predict_ha.self_reset if isinstance(fault, CorosyncCut) else predict_ha.bite
-            dead_s = reset(times).most_s or 0.0
+            dead = (predict_ha.self_reset if isinstance(fault, CorosyncCut) else predict_ha.bite)(times)
         return predict_ha.started_anew(
-            times, master=master, dead_s=dead_s, containers=containers, counts_anew=self.counts_anew
+            times, master=master, dead=dead, containers=containers, counts_anew=self.counts_anew
         )
 
     @property
@@ -200,14 +200,13 @@ class ComputeDrill:
         """The course of each victim once it answers from another boot, `deadline_s` from the break (or from
         `since_s`) at most. Raises `DeadlineError`.
         """
-        victims = self.victims()
-        left = (self.broken_s if since_s is None else since_s) + deadline_s - time.monotonic()
-        since = self.broken_s
+        victims, since = self.victims(), self.broken_s
+        left = (since if since_s is None else since_s) + deadline_s - time.monotonic()
         record = self.heard.until(
             lambda record: compute_judge.began_anew(record, victims, since) == set(victims),
             max(0.0, left), f"{', '.join(victims)} answering again after {self.fault.kind}",
         )  # fmt: skip
-        return {guest: failover(record, guest, since) for guest in victims}
+        return {course.guest: course for course in self.courses(record)}
 
     def await_elsewhere(self, deadline_s: float) -> dict[str, Failover]:
         """The course of each victim once it runs on another node and beats there. Raises `DeadlineError`."""
@@ -222,7 +221,7 @@ class ComputeDrill:
 
         what = f"{', '.join(victims)} answering from a node that is not in maintenance"
         record = self.heard.until(moved, max(0.0, since + deadline_s - time.monotonic()), what)
-        return {guest: failover(record, guest, since) for guest in victims}
+        return {course.guest: course for course in self.courses(record)}
 
     def await_anew(self, nodes: Iterable[str], deadline_s: float) -> dict[str, Anew]:
         """The start of each node since the break, `deadline_s` from it at most. Raises `DeadlineError`."""
@@ -240,19 +239,20 @@ class ComputeDrill:
         """The course of each victim once it is seen that each node was dead which a guest left, or
         `deadline_s` from the break: what is lacking is for the judge to say.
         """
-        victims, since = self.victims(), self.broken_s
+        left = max(0.0, self.broken_s + deadline_s - time.monotonic())
+        unseen = compute_judge.not_seen_dead(self.courses())
+        if unseen:
+            self.say(f"looked at for {left:.0f} s more at most: {'; '.join(unseen)}")
+        with contextlib.suppress(DeadlineError):
+            self.heard.until(
+                lambda record: not compute_judge.not_seen_dead(self.courses(record)), left, "dead nodes"
+            )
+        return self.courses()
 
-        def courses(record: Record) -> list[Failover]:
-            return [failover(record, guest, since) for guest in victims]
-
-        try:
-            record = self.heard.until(
-                lambda record: not compute_judge.not_seen_dead(courses(record)),
-                max(0.0, since + deadline_s - time.monotonic()), "nodes that are dead",
-            )  # fmt: skip
-        except DeadlineError:
-            record = self.record
-        return courses(record)
+    def courses(self, record: Record | None = None) -> list[Failover]:
+        """The course of each victim, so far or by `record`."""
+        shown = self.record if record is None else record
+        return [failover(shown, guest, self.broken_s) for guest in self.victims()]
 
     def await_beats(self, guests: Iterable[str], since_s: float, deadline_s: float) -> None:
         """Wait until each guest has told a new beat after `since_s`. Raises `DeadlineError`."""

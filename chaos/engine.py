@@ -283,7 +283,7 @@ def begin_patiently(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Window:
     """Break it once the guard lets it, asked for `patience_s`; `before` is called before each time. Raises as
-    `Engine.begin`.
+    `Engine.begin`, at once where the journal names something: that stays until somebody heals it.
     """
     deadline = clock() + patience_s
     while True:
@@ -292,7 +292,7 @@ def begin_patiently(
             return engine.begin(fault)
         except RefusedError as error:
             left = deadline - clock()
-            if left <= 0:
+            if left <= 0 or engine.journal.entries():
                 raise
             say(f"waiting until the guard admits it, {left:.0f} s at most: {error}")
         sleep(_ASK_S)

@@ -166,14 +166,14 @@ def bite(times: HaTimes) -> Prediction:
 
 
 def started_anew(
-    times: HaTimes, *, master: bool, dead_s: float, containers: bool = False, counts_anew: bool = False
+    times: HaTimes, *, master: bool, dead: Prediction, containers: bool = False, counts_anew: bool = False
 ) -> Prediction:
-    """Until guests answer whose node starts anew by itself, `dead_s` seconds after its loss at the latest:
+    """Until guests answer whose node starts anew by itself, once it is `dead`:
     there, where it is back before its guests wait for its fencing, else elsewhere. The rest is `restarted`'s.
     """
     elsewhere = answering(times, master=master, containers=containers, counts_anew=counts_anew)
     return Prediction(
-        0.0, (elsewhere.most_s or 0.0) + dead_s,
+        dead.least_s, (elsewhere.most_s or 0.0) + (dead.most_s or 0.0),
         f"on the same node where that is back first, else elsewhere ({elsewhere.why})",
     )  # fmt: skip
 

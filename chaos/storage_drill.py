@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, cast
 
-from chaos import ceph_state, guard_ceph, predict_ceph, scrub
+from chaos import guard_ceph, predict_ceph, scrub
 from chaos.ceph_state import ASK_S, answer, ceph_of
 from chaos.ceph_watch import STATS_S, CephWatch, Moment, changes, steady
 from chaos.engine import PATIENCE_S, Engine, Window, begin_patiently
@@ -28,18 +28,6 @@ from cluster.errors import DeadlineError, NotApplicableError, RackproofError, Un
 
 CALM_S = 4.0
 """How long writes are recorded before the break."""
-PASSING_S = 90.0
-PASSING = tuple(
-    f"Ceph says {code}:"
-    for code in (
-        "SLOW_OPS",
-        "MDS_SLOW_REQUEST",
-        "MDS_SLOW_METADATA_IO",
-        "MDS_CLIENT_LATE_RELEASE",
-        "PG_AVAILABILITY",
-    )
-)
-"""Warnings that are about the moment."""
 SCRUB_S = 600.0
 SLOW_S = 90.0
 SLOWER = 3.0
@@ -100,23 +88,8 @@ class StorageDrill:
             for begun in [pool.submit(self.ledger.start), pool.submit(self.watch.start)]:
                 begun.result()
         time.sleep(CALM_S)
-        self._await_calm()
         self.window = begin_patiently(self.engine, fault, self.say, PATIENCE_S)
         self.struck.update(fault.osd_ids)
-
-    def _await_calm(self) -> None:
-        """Give passing warnings (a request that was slow while the ledger began) time to pass; whether the
-        cluster is whole is the guard's to say.
-        """
-        begun = told = time.monotonic()
-        while time.monotonic() - begun < PASSING_S:
-            found = guard_ceph.lacking(ceph_state.read(self.cluster), guard_ceph.LATCHED | guard_ceph.ALLOWED)
-            if not any(text.startswith(PASSING) for text in found):
-                return
-            if time.monotonic() - told > 10:
-                told = time.monotonic()
-                self.say(f"waiting until it passes, {told - begun:.0f} s: {'; '.join(found)}")
-            time.sleep(1.0)
 
     def read_times(self) -> CephTimes:
         """Ceph's own times as they are configured now."""

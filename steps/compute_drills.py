@@ -25,7 +25,7 @@ from provisioners.ha import order
 from reports.evidence import Run, judge
 from reports.terminal import say
 from steps.chaos_night import HEARTBEATS
-from steps.compute_figures import Watched, courses_of
+from steps.compute_figures import Watched
 from steps.drilled import to_the_end
 from steps.modes import Mode
 from steps.verdict import NotAsOrderedError, all_hold, all_met, limit_of, measure
@@ -207,7 +207,7 @@ def _all_answer(watched: Watched) -> None:
     drill = watched.drill
     healed = drill.opened.healed_s or drill.broken_s
     drill.await_beats(drill.victims(), healed, AGAIN_S)
-    watched.courses = {course.guest: course for course in courses_of(drill)}
+    watched.courses = {course.guest: course for course in drill.courses()}
 
 
 @then("everything is whole again")

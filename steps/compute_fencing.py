@@ -14,7 +14,7 @@ from cluster.errors import UnknownError
 from cluster.site import Site
 from cluster.site_guest_checks import DEVICE_S
 from provisioners.ha import order
-from steps.compute_figures import Watched, courses_of, tell
+from steps.compute_figures import Watched, tell
 from steps.verdict import all_hold
 
 MARGIN_S = 60.0
@@ -115,7 +115,7 @@ def _anew(watched: Watched, nodes: Iterable[str]) -> Mapping[str, Anew]:
             f" {start.started.t_s - drill.broken_s:.1f} s after the loss at the latest"
         )
         if isinstance(drill.fault, CorosyncCut | AllRingsDown):
-            course = next((c for c in courses_of(drill) if c.origin == node and c.dead is not None), None)
+            course = next((c for c in drill.courses() if c.origin == node and c.dead is not None), None)
             watched.beside(
                 f"{node} is dead", course.dead if course else None, predict_ha.self_reset(drill.configured)
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from chaos.ceph_watch import Moment
 from chaos.compute_drill import ComputeDrill
 from chaos.fencing_record import CONFIRMED, Decision
-from chaos.heartbeats_failover import Failover, drawing, failover
+from chaos.heartbeats_failover import Failover, drawing
 from chaos.predict import Prediction
 from cluster.errors import UnknownError
 from cluster.site import Site
@@ -87,12 +87,6 @@ class Watched:
             self.evidence.timeline(
                 Timeline(title, made.events, made.bands, made.outages, made.predicted_s, (course.guest,))
             )
-
-
-def courses_of(drill: ComputeDrill) -> list[Failover]:
-    """The course of each victim so far."""
-    record = drill.record
-    return [failover(record, guest, drill.broken_s) for guest in drill.victims()]
 
 
 def tell(watched: Watched, said: Iterable[Decision]) -> None:

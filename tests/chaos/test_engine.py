@@ -243,6 +243,12 @@ def test_nothing_is_broken_while_the_journal_names_something(folder: Folder) -> 
         engine(folder).fault(Breakable(folder=str(folder.folder))),
     ):
         pytest.fail("the window opened")
+    slept: list[float] = []
+    with pytest.raises(RefusedError, match="still names breakable"):
+        begin_patiently(
+            engine(folder), Breakable(folder=str(folder.folder)), pytest.fail, 180.0, sleep=slept.append
+        )
+    assert slept == [], "it stays until somebody heals it"
 
 
 KILLED_AT = [

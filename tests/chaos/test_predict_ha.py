@@ -9,9 +9,11 @@ from itertools import pairwise
 import pytest
 
 from chaos import predict_ha
+from chaos.predict import Prediction
 from chaos.predict_ha import START_S, HaTimes
 from cluster.errors import UnknownError
 
+AT_ONCE = Prediction(0.0, 10.0, "it panics")
 TIMES = HaTimes(token_s=3.65, consensus_s=4.38, watchdog_s=10.0, lowest="node1")
 TOLD = """\
 runtime.config.totem.consensus (u32) = 4380
@@ -62,7 +64,7 @@ def test_containers_take_as_much_longer_as_their_mount_looks_on(master: bool) ->
     assert containers.most_s == (machines.most_s or 0) + 42
     begun = predict_ha.restarted(TIMES, master=master, containers=True)
     assert begun.most_s == (predict_ha.restarted(TIMES, master=master).most_s or 0) + 42
-    anew = predict_ha.started_anew(TIMES, master=master, dead_s=10, containers=True)
+    anew = predict_ha.started_anew(TIMES, master=master, dead=AT_ONCE, containers=True)
     assert anew.most_s == (containers.most_s or 0) + 10
 
 
@@ -93,8 +95,11 @@ def test_a_node_without_quorum_is_dead_before_its_guests_begin() -> None:
 
 def test_a_hang_lasts_as_long_as_the_watchdog_is_set_to() -> None:
     assert predict_ha.bite(replace(TIMES, watchdog_s=255)).most_s == 255
-    quick = predict_ha.started_anew(TIMES, master=False, dead_s=10)
+    quick = predict_ha.started_anew(TIMES, master=False, dead=AT_ONCE)
     assert (quick.least_s, quick.most_s) == (0, 135 + START_S + 10)
+    reset = predict_ha.self_reset(TIMES)
+    cut = predict_ha.started_anew(TIMES, master=False, dead=reset)
+    assert (cut.least_s, cut.most_s) == (reset.least_s, 135 + START_S + (reset.most_s or 0))
 
 
 @pytest.mark.parametrize("master", [False, True])
@@ -102,7 +107,7 @@ def test_who_says_when_a_lock_has_expired_counts_its_own_anew(master: bool) -> N
     for predicted in (
         predict_ha.restarted,
         predict_ha.answering,
-        partial(predict_ha.started_anew, dead_s=10),
+        partial(predict_ha.started_anew, dead=AT_ONCE),
     ):
         other, lowest = (predicted(TIMES, master=master, counts_anew=anew) for anew in (False, True))
         assert lowest.least_s == other.least_s, "where it comes back too late, it counts nothing"
