@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 from chaos.bond_state import BondState
 from chaos.faults.node import NodeFault
-from chaos.faults.storage import ACT_S, hold_script, release_script, units_seen
+from chaos.faults.storage import ACT_S, hold_script, kill_script, release_script, units_seen
 from chaos.ports import ClusterPort
 from chaos.predict import Prediction
 from cluster.errors import NotApplicableError, RefusedError
@@ -51,8 +51,12 @@ class _ServiceKilled(NodeFault):
         if seen != "active free" or not self._works(cluster):
             raise RefusedError(f"{self.target} is not broken: it is {seen} by systemd, or does not answer")
 
+    def prepare(self, cluster: ClusterPort, drill: str) -> None:
+        """As `chaos.faults.storage.DaemonsKilled`."""
+        cluster.nodes[self.node].run("set -e\n" + hold_script((self.unit,)), timeout=ACT_S)
+
     def break_script(self) -> str:
-        return hold_script((self.unit,))
+        return kill_script((self.unit,))
 
     def heal_script(self) -> str:
         return release_script((self.unit,))

@@ -60,6 +60,8 @@ class Several(Fault):
 
     def prepare(self, cluster: ClusterPort, drill: str) -> None:
         """Raises `UnknownError` as `inject`."""
+        for n, part in enumerate(self.parts):
+            part.prepare(cluster, _own(drill, n))
         self._break(cluster, drill, range(self._met))
 
     def inject(self, cluster: ClusterPort, drill: str) -> None:

@@ -114,8 +114,12 @@ class DaemonsKilled(StorageFault):
         if found:
             raise RefusedError(f"{self.target} is not broken: {'; '.join(found)}")
 
+    def prepare(self, cluster: ClusterPort, drill: str) -> None:
+        """Held before it is killed: systemd reads its units for seconds, and times count from the kill."""
+        cluster.nodes[self.node].run("set -e\n" + hold_script(self.units), timeout=ACT_S)
+
     def break_script(self) -> str:
-        return hold_script(self.units)
+        return kill_script(self.units)
 
     def heal_script(self) -> str:
         return release_script(self.units)
@@ -131,12 +135,21 @@ class DaemonsKilled(StorageFault):
 
 
 def hold_script(units: tuple[str, ...]) -> str:
-    """Kills units by SIGKILL and keeps them from starting, until `release_script` lets them go."""
+    """Keeps units that end from starting again, until `release_script` lets them go. They run on."""
     made = "".join(
         f"mkdir -p {_folder(unit)}\ncat > {_folder(unit)}/{_DROP_IN} <<'HELD'\n{_HELD}HELD\n"
         for unit in units
     )
-    return f"{made}systemctl daemon-reload\nsystemctl kill --signal=KILL {shlex.join(units)}\n"
+    return f"{made}systemctl daemon-reload\n"
+
+
+def kill_script(units: tuple[str, ...]) -> str:
+    """Kills units by SIGKILL; fails where one is not held, for it would be back at once."""
+    held = "".join(
+        f"[ -e {_folder(unit)}/{_DROP_IN} ] || {{ echo {shlex.quote(unit + ' is not held')} >&2; exit 1; }}\n"
+        for unit in units
+    )
+    return f"{held}systemctl kill --signal=KILL {shlex.join(units)}\n"
 
 
 def release_script(units: tuple[str, ...]) -> str:

@@ -112,6 +112,19 @@ def test_a_part_that_does_not_heal_keeps_none_of_the_others_from_it(
     assert not fault.healed(world)
 
 
+def test_every_part_is_prepared_before_the_first_is_broken(
+    world: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        NodePowerLost, "prepare", lambda self, cluster, drill: prepared.append((self.node, drill))
+    )
+    fault = TwoNodesLost.aimed(world, "node2", Random(1))
+    fault.prepare(world, DRILL)
+    assert prepared == [(name, f"{DRILL}p{n}") for n, name in enumerate(fault.nodes)]
+    assert all(bmc.sent == [] for bmc in world.bmcs.values())
+
+
 def test_the_next_part_is_only_broken_once_the_one_before_is_seen_broken(
     world: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,11 +7,14 @@ from random import Random
 import pytest
 
 from chaos.engine import Engine
+from chaos.fault import Fault
 from chaos.faults import storage
 from chaos.faults.disk import LATER_S, OsdDiskPulled, OsdDiskRemoved, SlowDisk
 from chaos.faults.mon import MdsKilled, MonKilled, MonLeaderKilled
-from chaos.faults.osd import OsdKilled, OsdOut
+from chaos.faults.osd import NodeOsdsDown, OsdKilled, OsdOut
+from chaos.faults.services import CorosyncKilled
 from chaos.guard import Guard
+from chaos.journal import Journal, State, journal_path, recover
 from cluster import deadman
 from cluster.errors import NotApplicableError, RefusedError
 from cluster.node import CommandError
@@ -23,6 +26,7 @@ DISK = {"node": "node1", "osd": "0", "serial": "DATA101"}
 
 
 def test_a_killed_daemon_stays_down_though_somebody_starts_it(world: FakeCluster) -> None:
+    OSD.prepare(world, DRILL)
     OSD.inject(world, DRILL)
     world.nodes["node1"].run("systemctl start ceph-osd@0.service", check=False)
     assert OSD.injected(world, DRILL)
@@ -34,8 +38,46 @@ def test_a_daemon_that_systemd_starts_again_is_not_seen_broken(
     world: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "_DROP_IN", "elsewhere.conf")
+    OSD.prepare(world, DRILL)
     OSD.inject(world, DRILL)
     assert not OSD.injected(world, DRILL)
+
+
+@pytest.mark.parametrize("kind", [OsdKilled, MonLeaderKilled, CorosyncKilled])
+def test_the_break_is_the_kill_alone_for_its_time_is_the_drill_s(
+    kind: type[Fault], world: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = kind.draw(world, Random(1))
+    fault.prepare(world, DRILL)
+    assert not fault.injected(world, DRILL) and not fault.healed(world)  # it runs on, held
+    scripts: list[str] = []
+    node = world.nodes[fault.nodes[0]]
+    run = node.run
+    monkeypatch.setattr(node, "run", lambda script, **more: (scripts.append(script), run(script, **more))[1])
+    fault.inject(world, DRILL)
+    (killed,) = scripts
+    assert "systemctl kill" in killed and "daemon-reload" not in killed
+    assert fault.injected(world, DRILL)
+
+
+@pytest.mark.parametrize("kind", [OsdKilled, NodeOsdsDown, CorosyncKilled])
+def test_a_daemon_that_is_held_and_not_killed_is_let_go(kind: type[Fault], world: FakeCluster) -> None:
+    fault = kind.draw(world, Random(1))
+    journal = Journal(journal_path(world.site))
+    drill = journal.begin(fault)
+    journal.advance(drill, State.BREAKING, fault.arm(world, drill))
+    fault.prepare(world, drill)
+    (done,) = recover(world, Journal(journal.path))  # as after a harness that was killed there
+    assert done.healed, done.detail
+    assert fault.healed(world)
+
+
+@pytest.mark.parametrize("kind", [OsdKilled, CorosyncKilled])
+def test_a_daemon_that_is_not_held_is_not_killed(kind: type[Fault], world: FakeCluster) -> None:
+    fault = kind.draw(world, Random(1))
+    with pytest.raises(CommandError, match="is not held"):
+        fault.inject(world, DRILL)
+    assert fault.healed(world)
 
 
 def test_victims_are_checked_to_be_up_and_where_ceph_says(world: FakeCluster) -> None:
