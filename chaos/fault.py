@@ -129,8 +129,8 @@ class Fault(ABC):
         """Whether the switch is known to have fired; False too where the target does not tell."""
 
     def prepare(self, cluster: ClusterPort, drill: str) -> None:
-        """Put in what the break is to meet, and see it in: no time counts before that. `heal` and the switch
-        mend it too.
+        """Put in what the break is to meet, or what makes it last: no time counts before that is in. `heal`
+        and the switch mend it too.
         """
         del cluster, drill
 

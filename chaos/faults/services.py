@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 from chaos.bond_state import BondState
 from chaos.faults.node import NodeFault
-from chaos.faults.storage import ACT_S, hold_script, kill_script, release_script, units_seen
+from chaos.faults.storage import ACT_S, hold, kill_script, release_script, units_seen
 from chaos.ports import ClusterPort
 from chaos.predict import Prediction
 from cluster.errors import NotApplicableError, RefusedError
@@ -52,8 +52,7 @@ class _ServiceKilled(NodeFault):
             raise RefusedError(f"{self.target} is not broken: it is {seen} by systemd, or does not answer")
 
     def prepare(self, cluster: ClusterPort, drill: str) -> None:
-        """As `chaos.faults.storage.DaemonsKilled`."""
-        cluster.nodes[self.node].run("set -e\n" + hold_script((self.unit,)), timeout=ACT_S)
+        hold(cluster.nodes[self.node], (self.unit,))
 
     def break_script(self) -> str:
         return kill_script((self.unit,))

@@ -115,8 +115,7 @@ class DaemonsKilled(StorageFault):
             raise RefusedError(f"{self.target} is not broken: {'; '.join(found)}")
 
     def prepare(self, cluster: ClusterPort, drill: str) -> None:
-        """Held before it is killed: systemd reads its units for seconds, and times count from the kill."""
-        cluster.nodes[self.node].run("set -e\n" + hold_script(self.units), timeout=ACT_S)
+        hold(cluster.nodes[self.node], self.units)
 
     def break_script(self) -> str:
         return kill_script(self.units)
@@ -134,13 +133,15 @@ class DaemonsKilled(StorageFault):
         return units_seen(cluster.nodes[self.node], self.units)
 
 
-def hold_script(units: tuple[str, ...]) -> str:
-    """Keeps units that end from starting again, until `release_script` lets them go. They run on."""
+def hold(node: NodePort, units: tuple[str, ...]) -> None:
+    """Keep units that end from starting again, until `release_script` lets them go. They run on; systemd
+    reads its units for seconds, so this comes before the clock of a drill.
+    """
     made = "".join(
         f"mkdir -p {_folder(unit)}\ncat > {_folder(unit)}/{_DROP_IN} <<'HELD'\n{_HELD}HELD\n"
         for unit in units
     )
-    return f"{made}systemctl daemon-reload\n"
+    node.run(f"set -e\n{made}systemctl daemon-reload\n", timeout=ACT_S)
 
 
 def kill_script(units: tuple[str, ...]) -> str:
